@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "os/loop.h"
+
+#include "base/list.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+struct call {
+    struct list link;
+    loop_call_fn *fn;
+    void *arg;
+};
+
+struct loop {
+    sd_event *ev;
+    pthread_mutex_t lock; /* calls, quit_* */
+    struct list calls;
+    bool quit;
+    int quit_code;
+    int wake_fd;
+    sd_event_source *wake;
+};
+
+struct loop_source {
+    sd_event_source *src;
+    union {
+        loop_fd_fn *fd;
+        loop_timer_fn *timer;
+        loop_signal_fn *signal;
+        loop_child_fn *child;
+    } fn;
+    void *arg;
+};
+
+static int on_wake(sd_event_source *src, int fd, uint32_t revents, void *arg)
+{
+    struct loop *loop = arg;
+    uint64_t count;
+    struct list todo;
+
+    (void)src;
+    (void)revents;
+    (void)!read(fd, &count, sizeof(count));
+    (void)pthread_mutex_lock(&loop->lock);
+    list_init(&todo);
+    while (!list_empty(&loop->calls)) {
+        struct list *it = loop->calls.next;
+
+        list_remove(it);
+        list_append(&todo, it);
+    }
+    if (loop->quit) {
+        (void)sd_event_exit(loop->ev, loop->quit_code);
+    }
+    (void)pthread_mutex_unlock(&loop->lock);
+    LIST_FOREACH_SAFE (&todo, it) {
+        struct call *call = CONTAINER_OF(it, struct call, link);
+
+        call->fn(call->arg);
+        free(call);
+    }
+    return 0;
+}
+
+int loop_new(struct loop **ret)
+{
+    CLEANUP(loop_freep) struct loop *loop = calloc(1, sizeof(*loop));
+    int r;
+
+    if (loop == NULL) {
+        return -ENOMEM;
+    }
+    list_init(&loop->calls);
+    (void)pthread_mutex_init(&loop->lock, NULL);
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->wake_fd < 0) {
+        return -errno;
+    }
+    r = sd_event_new(&loop->ev);
+    if (r >= 0) {
+        r = sd_event_add_io(loop->ev, &loop->wake, loop->wake_fd, EPOLLIN, on_wake, loop);
+    }
+    if (r < 0) {
+        return r;
+    }
+    *ret = TAKE_PTR(loop);
+    return 0;
+}
+
+struct loop *loop_free(struct loop *loop)
+{
+    if (loop != NULL) {
+        LIST_FOREACH_SAFE (&loop->calls, it) {
+            free(CONTAINER_OF(it, struct call, link));
+        }
+        sd_event_source_unref(loop->wake);
+        sd_event_unref(loop->ev);
+        close_fdp(&loop->wake_fd);
+        (void)pthread_mutex_destroy(&loop->lock);
+        free(loop);
+    }
+    return NULL;
+}
+
+int loop_run(struct loop *loop)
+{
+    return sd_event_loop(loop->ev);
+}
+
+int loop_step(struct loop *loop, uint64_t timeout_usec)
+{
+    return sd_event_run(loop->ev, timeout_usec);
+}
+
+static void wake(struct loop *loop)
+{
+    uint64_t one = 1;
+
+    (void)!write(loop->wake_fd, &one, sizeof(one));
+}
+
+void loop_quit(struct loop *loop, int code)
+{
+    (void)pthread_mutex_lock(&loop->lock);
+    loop->quit = true;
+    loop->quit_code = code;
+    (void)pthread_mutex_unlock(&loop->lock);
+    wake(loop);
+}
+
+int loop_post(struct loop *loop, loop_call_fn *fn, void *arg)
+{
+    struct call *call = malloc(sizeof(*call));
+
+    if (call == NULL) {
+        return -ENOMEM;
+    }
+    call->fn = fn;
+    call->arg = arg;
+    (void)pthread_mutex_lock(&loop->lock);
+    list_append(&loop->calls, &call->link);
+    (void)pthread_mutex_unlock(&loop->lock);
+    wake(loop);
+    return 0;
+}
+
+uint64_t loop_now_usec(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+static int on_fd(sd_event_source *src, int fd, uint32_t revents, void *arg)
+{
+    struct loop_source *s = arg;
+
+    (void)src;
+    s->fn.fd(fd, revents, s->arg);
+    return 0;
+}
+
+static int on_timer(sd_event_source *src, uint64_t usec, void *arg)
+{
+    struct loop_source *s = arg;
+
+    (void)src;
+    (void)usec;
+    s->fn.timer(s->arg);
+    return 0;
+}
+
+static int on_signal(sd_event_source *src, const struct signalfd_siginfo *si, void *arg)
+{
+    struct loop_source *s = arg;
+
+    (void)src;
+    s->fn.signal((int)si->ssi_signo, s->arg);
+    return 0;
+}
+
+static int on_child(sd_event_source *src, const siginfo_t *si, void *arg)
+{
+    struct loop_source *s = arg;
+
+    (void)src;
+    s->fn.child(si->si_pid, si->si_code, si->si_status, s->arg);
+    return 0;
+}
+
+static struct loop_source *source_new(void *arg)
+{
+    struct loop_source *s = calloc(1, sizeof(*s));
+
+    if (s != NULL) {
+        s->arg = arg;
+    }
+    return s;
+}
+
+/* Common end of the loop_add_ functions: hands the source out, or undoes it. */
+static int source_done(struct loop_source *s, int r, struct loop_source **ret)
+{
+    if (r < 0) {
+        free(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+int loop_add_fd(struct loop *loop, int fd, uint32_t epoll_events, loop_fd_fn *fn, void *arg,
+                struct loop_source **ret)
+{
+    struct loop_source *s = source_new(arg);
+
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    s->fn.fd = fn;
+    return source_done(s, sd_event_add_io(loop->ev, &s->src, fd, epoll_events, on_fd, s), ret);
+}
+
+int loop_fd_events(struct loop_source *s, uint32_t epoll_events)
+{
+    return sd_event_source_set_io_events(s->src, epoll_events);
+}
+
+int loop_add_timer(struct loop *loop, loop_timer_fn *fn, void *arg, struct loop_source **ret)
+{
+    struct loop_source *s = source_new(arg);
+    int r;
+
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    s->fn.timer = fn;
+    r = sd_event_add_time(loop->ev, &s->src, CLOCK_MONOTONIC, 0, 1, on_timer, s);
+    if (r >= 0) {
+        r = sd_event_source_set_enabled(s->src, SD_EVENT_OFF);
+    }
+    return source_done(s, r, ret);
+}
+
+int loop_timer_arm(struct loop_source *s, uint64_t at_usec)
+{
+    int r = sd_event_source_set_time(s->src, at_usec);
+
+    return r < 0 ? r : sd_event_source_set_enabled(s->src, SD_EVENT_ONESHOT);
+}
+
+int loop_timer_disarm(struct loop_source *s)
+{
+    return sd_event_source_set_enabled(s->src, SD_EVENT_OFF);
+}
+
+static int block_signal(int signo)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, signo);
+    return -pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int loop_add_signal(struct loop *loop, int signo, loop_signal_fn *fn, void *arg,
+                    struct loop_source **ret)
+{
+    struct loop_source *s = source_new(arg);
+    int r;
+
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    s->fn.signal = fn;
+    r = block_signal(signo);
+    if (r >= 0) {
+        r = sd_event_add_signal(loop->ev, &s->src, signo, on_signal, s);
+    }
+    return source_done(s, r, ret);
+}
+
+int loop_add_child(struct loop *loop, pid_t pid, loop_child_fn *fn, void *arg,
+                   struct loop_source **ret)
+{
+    struct loop_source *s = source_new(arg);
+    int r;
+
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    s->fn.child = fn;
+    r = block_signal(SIGCHLD);
+    if (r >= 0) {
+        r = sd_event_add_child(loop->ev, &s->src, pid, WEXITED, on_child, s);
+    }
+    return source_done(s, r, ret);
+}
+
+struct loop_source *loop_source_free(struct loop_source *s)
+{
+    if (s != NULL) {
+        sd_event_source_disable_unref(s->src);
+        free(s);
+    }
+    return NULL;
+}
