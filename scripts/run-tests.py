@@ -41,7 +41,7 @@ class Tally:
     def pytest(self, build, *args):
         env = dict(os.environ, VIREO_BUILD=str(build))
         folder = TOP / "tests" / "functional"
-        done = subprocess.run(["python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *args, folder],
+        done = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *args, folder],
                               cwd=TOP, env=env, stdout=subprocess.PIPE, text=True)
         print(done.stdout, flush=True)
         last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""

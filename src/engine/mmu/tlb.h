@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * tlb.h - the software TLB: from guest-linear pages to host memory, per virtual CPU.
+ *
+ * Direct-mapped, one table for each way that permissions can be checked (enum tlb_index): what
+ * SMAP, SMEP, NX, WP, U/S say is settled when an entry is filled. The tag of a permission that an
+ * entry does not give, or that needs work at each access (page holds code, page tables, MMIO, a
+ * dirty bit still to be set), is tlb_no_tag(slot): no address that selects this slot equals it.
+ *
+ * A check by compiled code, flags and two scratch registers S and T free, for an access of n bytes:
+ *     lea S, [address]; mov T, S; shr T, 12 - 5; and T, (TLB_SLOTS - 1) << 5
+ *     xor S, [tag + T]; cmp S, 4096 - n; ja slow; add S, [host + T]        (S is the host address)
+ * which also sends page-crossing accesses to the slow path.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum tlb_index {
+    TLB_USER,      /* CPL 3 */
+    TLB_KERNEL,    /* CPL 0-2, user pages denied (SMAP, AC clear) */
+    TLB_KERNEL_AC, /* CPL 0-2, user pages allowed */
+    TLB_INDEXES,
+};
+
+enum { TLB_SLOT_BITS = 10, TLB_SLOTS = 1 << TLB_SLOT_BITS, TLB_ENTRY_SHIFT = 5 };
+
+struct tlb_entry {
+    uint64_t tag_r;
+    uint64_t tag_w;
+    uint64_t tag_x;
+    uintptr_t host; /* of the page's first byte */
+};
+
+struct tlb {
+    struct tlb_entry slot[TLB_INDEXES][TLB_SLOTS];
+    /* Guest physical page and global bit of each entry, kept apart from what compiled code reads.
+     */
+    uint64_t gpa[TLB_INDEXES][TLB_SLOTS];
+    /* One bit a slot: filled since the last flush, so that a flush touches only these. */
+    uint64_t filled[TLB_INDEXES][TLB_SLOTS / 64];
+};
+
+static inline unsigned tlb_slot(uint64_t va)
+{
+    return (unsigned)(va >> 12) & (TLB_SLOTS - 1);
+}
+
+static inline uint64_t tlb_no_tag(unsigned slot)
+{
+    return (uint64_t)(slot ^ 1) << 12;
+}
+
+struct cpu;
+
+/* Owner thread only. */
+void tlb_init(struct tlb *tlb);
+void tlb_flush(struct cpu *cpu, bool keep_global);
+void tlb_flush_page(struct cpu *cpu, uint64_t va);

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * insn.h - one decoded instruction (SDM 2, chapter 2), as decoder, interpreter and JIT share it.
+ *
+ * The decoder fills the fields from bytes alone; it reads no guest state but the code size. The
+ * interpreter dispatches on (map, opcode, modrm reg); the JIT looks at info, and re-encodes by the
+ * byte offsets kept here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { INSN_MAX_BYTES = 15 };
+
+enum insn_map { MAP_1B, MAP_0F, MAP_0F38, MAP_0F3A };
+enum insn_enc { ENC_LEGACY, ENC_VEX, ENC_EVEX };
+
+enum {
+    PFX_66 = 1 << 0,
+    PFX_F2 = 1 << 1, /* REPNE; the last of F2 and F3 wins */
+    PFX_F3 = 1 << 2, /* REP */
+    PFX_LOCK = 1 << 3,
+    PFX_67 = 1 << 4,
+    PFX_REX = 1 << 5, /* any REX byte: changes the meaning of AH..BH encodings */
+};
+
+/* Arithmetic flags, at their places in RFLAGS. */
+enum {
+    FL_CF = 1 << 0,
+    FL_PF = 1 << 2,
+    FL_AF = 1 << 4,
+    FL_ZF = 1 << 6,
+    FL_SF = 1 << 7,
+    FL_DF = 1 << 10,
+    FL_OF = 1 << 11,
+    FL_ARITH = FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF,
+};
+
+/* What kind of thing an instruction is, for the JIT and for the interpreter's native thunk. */
+enum insn_class {
+    CLASS_INVALID, /* undefined in this form: #UD */
+    CLASS_INT,     /* general-register integer work without a side effect; may be copied */
+    CLASS_STACK,   /* push pop call ret enter leave pushf popf: implicit stack access */
+    CLASS_BRANCH,  /* jmp jcc call ret loop: ends a block */
+    CLASS_STRING,  /* movs stos lods scas cmps ins outs */
+    CLASS_X87,     /* x87 and MMX */
+    CLASS_VEC,     /* SSE AVX AVX-512 */
+    CLASS_SYSTEM,  /* privileged, mode-changing, serialising, CPUID, RDTSC ...: the interpreter's */
+};
+
+enum {
+    INFO_MEM_READ = 1 << 0,  /* the explicit memory operand is read */
+    INFO_MEM_WRITE = 1 << 1, /* ... and/or written */
+    INFO_MEM_ADDR = 1 << 2,  /* its address only (LEA, prefetch, NOP, INVLPG) */
+    INFO_LOCKABLE = 1 << 3,
+    INFO_IMPLICIT_LOCK = 1 << 4, /* XCHG with memory */
+    INFO_ENDS_BLOCK = 1 << 5,    /* whatever follows must be looked up anew */
+    INFO_ALIGN = 1 << 6,         /* a misaligned memory operand is #GP (legacy SSE, MOVAPS ...) */
+    INFO_VSIB = 1 << 7,          /* gather/scatter addressing */
+    INFO_CPL0 = 1 << 8,
+    INFO_FLAGS_COND = 1 << 9, /* writes its flags only sometimes (shift by a count of 0, ...) */
+};
+
+/* One row of the decode table. */
+struct insn_info {
+    uint8_t cls;       /* enum insn_class */
+    uint8_t mem_bytes; /* width of the memory operand; 0: operand size; 0xff: special or vector
+                          length */
+    uint16_t flags_read;
+    uint16_t flags_written; /* defined or undefined: anything that may change */
+    uint16_t flags_undef;   /* of flags_written, what the SDM leaves undefined */
+    uint32_t bits;          /* INFO_ */
+    uint32_t regs_read;     /* implicit general registers, bit n = register n */
+    uint32_t regs_written;
+    uint16_t cpuid;   /* which feature must be on (enum in x86/cpuid.h); 0: always there */
+    const char *name; /* mnemonic, for traces */
+};
+
+struct insn {
+    const struct insn_info *info; /* never NULL after a successful decode */
+    uint8_t bytes[INSN_MAX_BYTES + 1];
+    uint8_t len;
+    uint8_t map; /* enum insn_map */
+    uint8_t opcode;
+    uint8_t enc; /* enum insn_enc */
+    uint8_t prefixes;
+    uint8_t rex; /* W R X B as bits 3..0 (from REX, VEX or EVEX, un-inverted) */
+    uint8_t seg; /* effective segment 0..5 = ES CS SS DS FS GS, defaults applied */
+    bool seg_override;
+    uint8_t
+        opsize; /* 2, 4, 8: after 66, REX.W and the 64-bit defaults; byte forms know themselves */
+    uint8_t addrsize; /* 2, 4, 8 */
+    bool has_modrm;
+    uint8_t modrm;
+    uint8_t mod;
+    uint8_t reg; /* with REX.R (and EVEX.R') */
+    uint8_t rm;  /* with REX.B when mod is 3; else raw */
+    /* The memory operand when mod != 3 (or a moffs form): base and index register or REG_NONE. */
+    uint8_t base;
+    uint8_t index;
+    uint8_t scale; /* 0..3: a shift */
+    bool rip_relative;
+    int32_t disp;
+    uint64_t imm;  /* sign-extended as the instruction wants it; moffs address; far offset */
+    uint16_t imm2; /* far selector; ENTER's level */
+    uint8_t off_opcode, off_modrm, off_disp, off_imm; /* 0: absent */
+    uint8_t disp_bytes, imm_bytes;
+    uint8_t vvvv; /* VEX/EVEX second source */
+    uint8_t vl;   /* 0: 128, 1: 256, 2: 512 */
+    uint8_t pp;   /* VEX/EVEX/legacy mandatory prefix: 0 none, 1 66, 2 F3, 3 F2 */
+    uint8_t evex_aaa;
+    bool evex_z, evex_b;
+};
+
+enum { REG_NONE = 0xff };
+
+enum insn_result {
+    INSN_OK,
+    INSN_MORE, /* the bytes end inside the instruction */
+    INSN_BAD,  /* #UD */
+    INSN_LONG, /* above 15 bytes: #GP */
+};
+
+/* Decodes the instruction at the front of bytes. code_bits is 16, 32 or 64 (CS.D and CS.L). Any
+ * thread. For INSN_BAD len covers the bytes that were looked at. */
+enum insn_result insn_decode(const uint8_t *bytes, unsigned n_bytes, unsigned code_bits,
+                             struct insn *ret);
