@@ -40,7 +40,8 @@ static int only_null_opens(void)
 
 static int socket_is_refused(void)
 {
-    const char *const names[] = { "exit_group", "write", "no_such_call", NULL };
+    const char *const names[] = { "exit_group", "write",        "sigaltstack", "mmap",
+                                  "munmap",     "no_such_call", NULL };
 
     if (sandbox_syscalls(names, false, NULL) < 0) {
         return 1;
