@@ -10,7 +10,8 @@ struct vm;
 
 /* ---- what the CPU gives to the API ---- */
 
-/* A CPU in its reset state, or NULL (no memory). The struct lies in its own mapping. */
+/* A CPU in its reset state, or NULL (no memory). The struct lies page-aligned in its own mapping;
+ * the API may map shared memory over cpu->run_page. */
 struct cpu *cpu_new(struct vm *vm, struct vcpu *vcpu, unsigned index);
 struct cpu *cpu_free(struct cpu *cpu);
 
@@ -19,8 +20,8 @@ struct cpu *cpu_free(struct cpu *cpu);
  * calls again; then the instruction completes. */
 enum cpu_exit cpu_exec(struct cpu *cpu);
 
-/* Any thread, any time: makes cpu_exec() look at requests soon; with exit, makes it return
- * CPU_EXIT_INTR at an instruction boundary. Async-signal-safe. */
+/* Any thread, any time: makes cpu_exec() look at requests soon (sets RUN_BYTE_ATTENTION); with
+ * exit, makes it return CPU_EXIT_INTR at an instruction boundary. Async-signal-safe. */
 void cpu_kick(struct cpu *cpu, bool exit);
 
 /* Writes an MSR or control register as the guest would, from the API (host_initiated: no permission

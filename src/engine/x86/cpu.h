@@ -89,13 +89,16 @@ struct cpu {
     uint64_t gpr[16];
     uint64_t rip;
     uint64_t rflags; /* bit 1 always set */
-    /* Atomic; any thread sets it (through cpu_kick()), compiled code polls it: leave the block,
-     * look at requests. */
-    uint32_t attention;
     /* Cached from CR0/CR4/EFER/CS/CPL/AC by cpu_update_mode(); part of a block's key. */
     uint32_t mode;
     uint64_t scratch[8]; /* for compiled code and its helpers */
     struct seg seg[SEG_COUNT];
+
+    /* ---- the page that compiled code polls. The API maps the client's struct kvm_run over it, so
+     * that run->immediate_exit (byte 1), set by a client's signal handler, is seen without a system
+     * call. Byte 3 is ours (padding in kvm_run): any thread sets it through cpu_kick(), the owner
+     * clears it. "test dword [run_page], ATTENTION_MASK" at back-edges and indirect jumps. ---- */
+    uint8_t run_page[4096] __attribute__((aligned(4096)));
 
     /* ---- system state ---- */
     struct seg ldt, tr;
@@ -163,6 +166,16 @@ struct cpu {
 
     struct tlb tlb; /* last: large */
 };
+
+enum { RUN_BYTE_IMMEDIATE_EXIT = 1, RUN_BYTE_ATTENTION = 3 };
+#define ATTENTION_MASK 0xffffff00u
+
+/* Must compiled code be left at the next instruction boundary? */
+static inline bool cpu_attention(const struct cpu *cpu)
+{
+    return (__atomic_load_n((const uint32_t *)(const void *)cpu->run_page, __ATOMIC_RELAXED) &
+            ATTENTION_MASK) != 0;
+}
 
 /* cpu->mode: everything that changes what the same bytes mean. */
 enum {
