@@ -35,12 +35,17 @@ struct tlb_entry {
 
 struct tlb {
     struct tlb_entry slot[TLB_INDEXES][TLB_SLOTS];
-    /* Guest physical page and global bit of each entry, kept apart from what compiled code reads.
-     */
+    /* Guest physical page and TLB_GPA_ bits of each entry, kept apart from what compiled code
+     * reads. */
     uint64_t gpa[TLB_INDEXES][TLB_SLOTS];
     /* One bit a slot: filled since the last flush, so that a flush touches only these. */
     uint64_t filled[TLB_INDEXES][TLB_SLOTS / 64];
+    /* Lowest and highest 1 GiB region with a piece of a large page since the last full flush. */
+    uint64_t large_lo, large_hi;
 };
+
+enum { TLB_GPA_GLOBAL = 1, TLB_GPA_LARGE = 2 };
+#define TLB_LARGE_BYTES (UINT64_C(1) << 30)
 
 static inline unsigned tlb_slot(uint64_t va)
 {

@@ -93,6 +93,14 @@ struct cpu {
     uint32_t mode;
     uint64_t scratch[8]; /* for compiled code and its helpers */
     struct seg seg[SEG_COUNT];
+    /* What the instruction at rip raised, to be delivered next (exec/interp.h). */
+    struct {
+        bool pending;
+        bool has_error;
+        uint8_t vector;
+        uint32_t error;
+        uint64_t cr2;
+    } fault;
 
     /* ---- the page that compiled code polls. The API maps the client's struct kvm_run over it, so
      * that run->immediate_exit (byte 1), set by a client's signal handler, is seen without a system

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/mmu/tlb.h"
+
+#include "engine/x86/cpu.h"
+
+static void clear_slot(struct tlb *tlb, unsigned index, unsigned slot)
+{
+    struct tlb_entry *e = &tlb->slot[index][slot];
+
+    e->tag_r = e->tag_w = e->tag_x = tlb_no_tag(slot);
+    tlb->filled[index][slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+}
+
+void tlb_init(struct tlb *tlb)
+{
+    for (unsigned index = 0; index < TLB_INDEXES; index++) {
+        for (unsigned slot = 0; slot < TLB_SLOTS; slot++) {
+            clear_slot(tlb, index, slot);
+        }
+    }
+    tlb->large_lo = UINT64_MAX;
+    tlb->large_hi = 0;
+}
+
+void tlb_flush(struct cpu *cpu, bool keep_global)
+{
+    struct tlb *tlb = &cpu->tlb;
+
+    for (unsigned index = 0; index < TLB_INDEXES; index++) {
+        for (unsigned word = 0; word < TLB_SLOTS / 64; word++) {
+            for (uint64_t bits = tlb->filled[index][word]; bits != 0; bits &= bits - 1) {
+                unsigned slot = word * 64 + (unsigned)__builtin_ctzll(bits);
+
+                if (!keep_global || (tlb->gpa[index][slot] & TLB_GPA_GLOBAL) == 0) {
+                    clear_slot(tlb, index, slot);
+                }
+            }
+        }
+    }
+    if (!keep_global) {
+        tlb->large_lo = UINT64_MAX;
+        tlb->large_hi = 0;
+    }
+}
+
+void tlb_flush_page(struct cpu *cpu, uint64_t va)
+{
+    struct tlb *tlb = &cpu->tlb;
+    unsigned slot = tlb_slot(va);
+    uint64_t region = va & ~(TLB_LARGE_BYTES - 1);
+
+    for (unsigned index = 0; index < TLB_INDEXES; index++) {
+        clear_slot(tlb, index, slot);
+    }
+    if (region < tlb->large_lo || region > tlb->large_hi) {
+        return;
+    }
+    /* Pieces of a large page that contains va go too (SDM 3A, 4.10.4.1). A slot does not know its
+     * address once all its tags are taken, so that all large pieces go; INVLPG of a large page is
+     * rare, but the kernel's own mapping is made of them: globals of other regions stay. */
+    for (unsigned index = 0; index < TLB_INDEXES; index++) {
+        for (unsigned word = 0; word < TLB_SLOTS / 64; word++) {
+            for (uint64_t bits = tlb->filled[index][word]; bits != 0; bits &= bits - 1) {
+                unsigned s = word * 64 + (unsigned)__builtin_ctzll(bits);
+                const struct tlb_entry *e = &tlb->slot[index][s];
+                uint64_t none = tlb_no_tag(s);
+                uint64_t at = e->tag_r != none ? e->tag_r : e->tag_w != none ? e->tag_w : e->tag_x;
+
+                if ((tlb->gpa[index][s] & TLB_GPA_LARGE) != 0 &&
+                    (at == none || (at & ~(TLB_LARGE_BYTES - 1)) == region)) {
+                    clear_slot(tlb, index, s);
+                }
+            }
+        }
+    }
+}
