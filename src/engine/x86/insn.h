@@ -60,13 +60,34 @@ enum {
     INFO_VSIB = 1 << 7,          /* gather/scatter addressing */
     INFO_CPL0 = 1 << 8,
     INFO_FLAGS_COND = 1 << 9, /* writes its flags only sometimes (shift by a count of 0, ...) */
+    INFO_BITSTRING = 1 << 10, /* BT and its family: a register's value moves the memory operand */
+    INFO_MASKED = 1 << 11,    /* elements that a mask leaves out cannot fault */
+    INFO_MASKMOV = 1 << 12,   /* MASKMOVQ, MASKMOVDQU: memory at DS:[DI] */
+};
+
+/* How a general register named by one of the encoding's fields is used; 0: the field names none. */
+enum {
+    OPND_READ = 1 << 0,
+    OPND_WRITE = 1 << 1,
+    OPND_BYTE = 1 << 2, /* byte register: 4-7 are AH..BH without REX */
+};
+
+/* insn_info.mem_bytes beside plain numbers. */
+enum {
+    MEM_OPSIZE = 0,
+    MEM_W = 0xfa,      /* 8 with W, else 4 */
+    MEM_VL_8TH = 0xfb, /* of the vector length */
+    MEM_VL_4TH = 0xfc,
+    MEM_VL_HALF = 0xfd,
+    MEM_VL = 0xfe,
+    MEM_SPECIAL = 0xff,
 };
 
 /* One row of the decode table. */
 struct insn_info {
     uint8_t cls;       /* enum insn_class */
-    uint8_t mem_bytes; /* width of the memory operand; 0: operand size; 0xff: special or vector
-                          length */
+    uint8_t mem_bytes; /* width of the memory operand, or MEM_; see insn_mem_bytes() */
+    uint8_t gpr_reg, gpr_rm, gpr_vvvv, gpr_opc; /* OPND_ */
     uint16_t flags_read;
     uint16_t flags_written; /* defined or undefined: anything that may change */
     uint16_t flags_undef;   /* of flags_written, what the SDM leaves undefined */
@@ -113,6 +134,9 @@ struct insn {
     bool evex_z, evex_b;
 };
 
+/* Width of the explicit memory operand in bytes; 0: special (XSAVE, FNSTENV, gathers ...). */
+unsigned insn_mem_bytes(const struct insn *insn);
+
 enum { REG_NONE = 0xff };
 
 enum insn_result {
@@ -126,3 +150,19 @@ enum insn_result {
  * thread. For INSN_BAD len covers the bytes that were looked at. */
 enum insn_result insn_decode(const uint8_t *bytes, unsigned n_bytes, unsigned code_bits,
                              struct insn *ret);
+
+/* The forms of the table, for tests that walk them all: insn_form_bytes() writes a plain encoding
+ * of form i for code of that size (mod 3 or a memory operand where the form allows both; register
+ * numbers and memory operand as given), and returns its length, or 0 when there is none. */
+struct insn_form_choice {
+    bool memory;
+    bool rex_w, prefix_66, vl256;
+    uint8_t reg, rm, vvvv; /* 0..15 */
+    uint8_t mem_base;      /* memory operand [base + disp8] */
+    int8_t disp8;
+    uint64_t imm;
+};
+unsigned insn_form_count(void);
+unsigned insn_form_bytes(unsigned i, unsigned code_bits, const struct insn_form_choice *choice,
+                         uint8_t ret[INSN_MAX_BYTES]);
+const char *insn_form_name(unsigned i);
