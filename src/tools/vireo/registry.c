@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* registry.c - every command, in help order. */
+#include "tools/vireo/command.h"
+
+#include <stddef.h>
+
+extern const struct command command_run;
+extern const struct command command_doctor;
+
+const struct command *const commands[] = {
+    &command_run,
+    &command_doctor,
+    NULL,
+};
