@@ -659,6 +659,14 @@ static char *panic_line(const struct run *r)
     return NULL;
 }
 
+/* What the kernel said last, when it is the only clue. */
+static void show_tail(const struct run *r)
+{
+    if (!r->opt.quiet) {
+        (void)!fd_write_all(STDERR_FILENO, r->tail, r->tail_len);
+    }
+}
+
 static int verdict(struct run *r, struct err **err)
 {
     AUTO_FREE char *panic = NULL;
@@ -667,6 +675,7 @@ static int verdict(struct run *r, struct err **err)
         return r->status;
     }
     if (r->timed_out) {
+        show_tail(r);
         log_error("the guest did not end within %g s (--timeout)",
                   (double)r->opt.timeout_usec / 1e6);
         return STATUS_TIMEOUT;
@@ -685,9 +694,7 @@ static int verdict(struct run *r, struct err **err)
     if (r->child_status == 1) {
         return 1; /* the emulator has said why */
     }
-    if (r->tail_len > 0 && !r->opt.quiet) {
-        (void)!fd_write_all(STDERR_FILENO, r->tail, r->tail_len);
-    }
+    show_tail(r);
     log_error("the guest ended without a status%s",
               r->child_status == 0 ? " (it rebooted or reset: a triple fault, or a panic)" : "");
     return STATUS_LOST;

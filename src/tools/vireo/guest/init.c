@@ -62,9 +62,9 @@ static void say(const char *fmt, ...)
     va_start(ap, fmt);
     n = vsnprintf(line, sizeof(line), fmt, ap);
     va_end(ap);
-    if (n > 0 && control >= 0) {
-        (void)!write(control, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
-        (void)tcdrain(control);
+    if (n > 0) {
+        /* Without the port, the kernel's console at least tells a person. */
+        (void)!write(control >= 0 ? control : STDERR_FILENO, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
     }
 }
 
@@ -265,6 +265,9 @@ static void carry_out(char *key)
         load_module(value);
     } else if (strcmp(key, "control") == 0) {
         control = open_port("vireo.control", O_RDWR);
+        if (control < 0) {
+            fail("cannot open port", "vireo.control");
+        }
     } else if (strcmp(key, "root") == 0) {
         mount_root(value);
     } else if (strcmp(key, "share") == 0) {
