@@ -29,6 +29,18 @@ test: build sanitize
 soak: build sanitize
 	@scripts/run-tests.py --build $(BUILD) --sanitize $(ASAN) --soak
 
+# The same guest on ours, on Debian's QEMU TCG and natively, in one run. BENCH_GROUPS chooses.
+BENCH_DIR    ?= /tmp/vireo-bench
+BENCH_GROUPS ?= rom,boot,cpu+fp+branch+mem+sys
+BENCH_ROUNDS ?= 3
+bench: build
+	@[ -f $(BENCH_DIR)/initrd.img ] || bench/mkguest -o $(BENCH_DIR)
+	@VIREO_BUILD=$(abspath $(BUILD)) bench/run-bench -d $(BENCH_DIR) -n $(BENCH_ROUNDS) \
+	    -g $(BENCH_GROUPS) native qemu-tcg-q35 vireo-microvm
+
+run: build
+	@$(BUILD)/vireo run
+
 install: build
 	meson configure $(BUILD) --prefix=$(abspath $(PREFIX))
 	meson install -C $(BUILD) --no-rebuild

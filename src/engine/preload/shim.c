@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * shim.c - what vireo-kvm preloads into a KVM client: the C library's calls on descriptors, of which
- * those that concern /dev/kvm and what was made from it go to the engine.
+ * shim.c - what vireo-kvm preloads into a KVM client: the C library's calls on descriptors, of
+ * which those that concern /dev/kvm and what was made from it go to the engine.
  *
  * mmap(), poll() and the like need no help: our descriptors are memory files.
  */
@@ -19,13 +19,13 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* The next definition of this very function, looked up once. */
-#define REAL(fn)                                                          \
-    ({                                                                    \
-        static __typeof__(&fn) real_;                                     \
-        if (real_ == NULL) {                                              \
-            real_ = (__typeof__(&fn))(uintptr_t)dlsym(RTLD_NEXT, #fn);    \
-        }                                                                 \
-        real_;                                                            \
+#define REAL(fn)                                                       \
+    ({                                                                 \
+        static __typeof__(&fn) real_;                                  \
+        if (real_ == NULL) {                                           \
+            real_ = (__typeof__(&fn))(uintptr_t)dlsym(RTLD_NEXT, #fn); \
+        }                                                              \
+        real_;                                                         \
     })
 
 static bool is_kvm(const char *path)
@@ -38,24 +38,24 @@ static mode_t mode_of(int flags, va_list ap)
     return (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;
 }
 
-#define DEFINE_OPEN(name)                        \
-    EXPORT int name(const char *path, int flags, ...) \
-    {                                            \
-        va_list ap;                              \
-        mode_t mode;                             \
-        va_start(ap, flags);                     \
-        mode = mode_of(flags, ap);               \
-        va_end(ap);                              \
+#define DEFINE_OPEN(name)                                                       \
+    EXPORT int name(const char *path, int flags, ...)                           \
+    {                                                                           \
+        va_list ap;                                                             \
+        mode_t mode;                                                            \
+        va_start(ap, flags);                                                    \
+        mode = mode_of(flags, ap);                                              \
+        va_end(ap);                                                             \
         return is_kvm(path) ? vireo_kvm_open() : REAL(name)(path, flags, mode); \
     }
-#define DEFINE_OPENAT(name)                               \
-    EXPORT int name(int dir, const char *path, int flags, ...) \
-    {                                                     \
-        va_list ap;                                       \
-        mode_t mode;                                      \
-        va_start(ap, flags);                              \
-        mode = mode_of(flags, ap);                        \
-        va_end(ap);                                       \
+#define DEFINE_OPENAT(name)                                                          \
+    EXPORT int name(int dir, const char *path, int flags, ...)                       \
+    {                                                                                \
+        va_list ap;                                                                  \
+        mode_t mode;                                                                 \
+        va_start(ap, flags);                                                         \
+        mode = mode_of(flags, ap);                                                   \
+        va_end(ap);                                                                  \
         return is_kvm(path) ? vireo_kvm_open() : REAL(name)(dir, path, flags, mode); \
     }
 
@@ -103,7 +103,8 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
     va_start(ap, request);
     arg = va_arg(ap, void *);
     va_end(ap);
-    return vireo_kvm_owns(fd) != 0 ? vireo_kvm_ioctl(fd, request, arg) : REAL(ioctl)(fd, request, arg);
+    return vireo_kvm_owns(fd) != 0 ? vireo_kvm_ioctl(fd, request, arg)
+                                   : REAL(ioctl)(fd, request, arg);
 }
 
 /* The engine closes with close() too; by then the descriptor is no longer one of its own. */

@@ -19,9 +19,10 @@ static const char usage[] =
 /* Beside the program in the build folder, else in the library folder beside bin/. */
 static char *find_shim(void)
 {
-    static const char *const places[] = { "%s/libvireo-kvm-preload.so",
-                                          "%s/../lib/vireo/libvireo-kvm-preload.so",
-                                          "%s/../lib/x86_64-linux-gnu/vireo/libvireo-kvm-preload.so" };
+    static const char *const places[] = {
+        "%s/libvireo-kvm-preload.so", "%s/../lib/vireo/libvireo-kvm-preload.so",
+        "%s/../lib/x86_64-linux-gnu/vireo/libvireo-kvm-preload.so"
+    };
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
