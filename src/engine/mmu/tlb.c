@@ -11,6 +11,20 @@ static void clear_slot(struct tlb *tlb, unsigned index, unsigned slot)
     tlb->filled[index][slot / 64] &= ~(UINT64_C(1) << (slot % 64));
 }
 
+static void drop_names(struct tlb *tlb, bool keep_global)
+{
+    for (unsigned index = 0; index < TLB_INDEXES; index++) {
+        for (unsigned word = 0; word < TLB_SLOTS / 64; word++) {
+            uint64_t kept = keep_global ? tlb->named_global[index][word] : 0;
+
+            for (uint64_t bits = tlb->named[index][word] & ~kept; bits != 0; bits &= bits - 1) {
+                tlb->token[index][word * 64 + (unsigned)__builtin_ctzll(bits)] = 0;
+            }
+            tlb->named[index][word] &= kept;
+        }
+    }
+}
+
 void tlb_init(struct tlb *tlb)
 {
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
@@ -37,6 +51,7 @@ void tlb_flush(struct cpu *cpu, bool keep_global)
             }
         }
     }
+    drop_names(tlb, keep_global);
     if (!keep_global) {
         tlb->large_lo = UINT64_MAX;
         tlb->large_hi = 0;
@@ -51,10 +66,12 @@ void tlb_flush_page(struct cpu *cpu, uint64_t va)
 
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
         clear_slot(tlb, index, slot);
+        tlb->token[index][slot] = 0;
     }
     if (region < tlb->large_lo || region > tlb->large_hi) {
         return;
     }
+    drop_names(tlb, false);
     /* Pieces of a large page that contains va go too (SDM 3A, 4.10.4.1). A slot does not know its
      * address once all its tags are taken, so that all large pieces go; INVLPG of a large page is
      * rare, but the kernel's own mapping is made of them: globals of other regions stay. */

@@ -38,6 +38,13 @@ struct tlb {
     /* Guest physical page and TLB_GPA_ bits of each entry, kept apart from what compiled code
      * reads. */
     uint64_t gpa[TLB_INDEXES][TLB_SLOTS];
+    /* The translator's name for the mapping of a code page (linear page, physical page, rights), so
+     * that compiled code checks it by one comparison; 0: none. A name stays when the slot above is
+     * filled for another page: only a flush makes it untrue. The bitmaps: named, and named for a
+     * global page. */
+    uint32_t token[TLB_INDEXES][TLB_SLOTS];
+    uint64_t named[TLB_INDEXES][TLB_SLOTS / 64];
+    uint64_t named_global[TLB_INDEXES][TLB_SLOTS / 64];
     /* One bit a slot: filled since the last flush, so that a flush touches only these. */
     uint64_t filled[TLB_INDEXES][TLB_SLOTS / 64];
     /* Lowest and highest 1 GiB region with a piece of a large page since the last full flush. */
@@ -58,6 +65,19 @@ static inline uint64_t tlb_no_tag(unsigned slot)
 }
 
 struct cpu;
+
+static inline void tlb_name(struct tlb *tlb, unsigned index, unsigned slot, uint32_t token,
+                            bool global)
+{
+    uint64_t bit = UINT64_C(1) << (slot % 64);
+
+    tlb->token[index][slot] = token;
+    tlb->named[index][slot / 64] |= bit;
+    if (global)
+        tlb->named_global[index][slot / 64] |= bit;
+    else
+        tlb->named_global[index][slot / 64] &= ~bit;
+}
 
 /* Owner thread only. */
 void tlb_init(struct tlb *tlb);

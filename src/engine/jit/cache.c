@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * cache.c - which blocks there are: by address and mode, by guest physical page; their death.
+ *
+ * Memory is given back only as a whole (jit_reset). A block that must not run any more has each of
+ * its entries overwritten by a jump to its stale stub, so that links to it need not be known.
+ */
+#include "engine/jit/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static uint64_t mix(uint64_t x)
+{
+    x *= UINT64_C(0x9e3779b97f4a7c15);
+    return x ^ x >> 29;
+}
+
+static unsigned block_slot(uint64_t gpa, uint64_t va, uint32_t mode)
+{
+    return (unsigned)(mix(gpa ^ mix(va + mode)) >> 8) & ((1 << JIT_HASH_BITS) - 1);
+}
+
+struct block *jit_find(struct jit *j, uint64_t gpa, uint64_t va, uint32_t mode)
+{
+    for (uint32_t i = j->hash[block_slot(gpa, va, mode)]; i != 0; i = j->block[i].hash_next) {
+        struct block *b = &j->block[i];
+        if (b->gpa == gpa && b->va == va && b->mode == mode && !b->dead)
+            return b;
+    }
+    return NULL;
+}
+
+static struct page *find_page(struct jit *j, uint64_t gpa, bool make)
+{
+    uint64_t key = (gpa & ~UINT64_C(0xfff)) | 1;
+
+    for (unsigned i = (unsigned)(mix(key) >> 20);; i++) {
+        struct page *p = &j->page[i & ((1 << JIT_PAGE_BITS) - 1)];
+        if (p->gpa == key)
+            return p;
+        if (p->gpa == 0) {
+            if (!make)
+                return NULL;
+            p->gpa = key;
+            p->limit = 16;
+            j->n_pages++;
+            return p;
+        }
+    }
+}
+
+void jit_add(struct jit *j, uint32_t i)
+{
+    struct block *b = &j->block[i];
+    unsigned slot = block_slot(b->gpa, b->va, b->mode);
+
+    b->hash_next = j->hash[slot];
+    j->hash[slot] = i;
+    struct page *p = find_page(j, b->gpa, true);
+    b->page_next = p->first;
+    p->first = i;
+    if (b->gpa2 != 0) {
+        p = find_page(j, b->gpa2, true);
+        b->page2_next = p->first;
+        p->first = i;
+    }
+}
+
+bool jit_full(const struct jit *j)
+{
+    return j->emit.p + JIT_BLOCK_ROOM > j->emit.end || j->n_blocks + 2 > JIT_MAX_BLOCKS ||
+           j->n_sites + 8 * JIT_MAX_INSNS > JIT_MAX_SITES ||
+           j->n_links + 2 * JIT_MAX_INSNS > JIT_MAX_LINKS ||
+           j->n_pages > (1 << JIT_PAGE_BITS) / 2 || j->n_tokens + 4 > JIT_MAX_TOKENS;
+}
+
+void jit_reset(struct jit *j)
+{
+    j->emit.p = j->code_start;
+    j->n_blocks = j->n_sites = j->n_links = j->n_pages = j->n_tokens = 0;
+    j->n_modes = 0;
+    memset(j->hash, 0, sizeof j->hash);
+    memset(j->page, 0, sizeof j->page);
+    memset(j->token, 0, sizeof j->token);
+    memset(j->cpu->tlb.token, 0, sizeof j->cpu->tlb.token);
+    memset(j->cpu->tlb.named, 0, sizeof j->cpu->tlb.named);
+    j->flush_wanted = false;
+    j->stats.flushes++;
+}
+
+int jit_mode_index(struct jit *j, uint32_t mode)
+{
+    for (unsigned i = 0; i < j->n_modes; i++) {
+        if (j->mode[i] == mode)
+            return (int)i;
+    }
+    if (j->n_modes == JIT_MODES)
+        return -1;
+    uint64_t *table = jit_table(j->cpu, j->n_modes), miss = (uintptr_t)jit_rx(j, j->t_miss);
+    for (unsigned i = 0; i < JIT_TABLE_SLOTS; i++)
+        table[i] = miss;
+    j->mode[j->n_modes] = mode;
+    return (int)j->n_modes++;
+}
+
+uint32_t jit_token(struct jit *j, uint64_t vpage, uint64_t gpa, unsigned index)
+{
+    vpage = (vpage & ~UINT64_C(0xfff)) | index;
+    gpa = (gpa & ~UINT64_C(0xfff)) | 1;
+    for (unsigned i = (unsigned)(mix(vpage ^ mix(gpa)) >> 16);; i++) {
+        unsigned k = i & ((1 << JIT_TOKEN_BITS) - 1);
+        if (j->token[k].gpa == gpa && j->token[k].vpage == vpage)
+            return j->token[k].id;
+        if (j->token[k].gpa == 0) {
+            if (j->n_tokens + 1 >= JIT_MAX_TOKENS) {
+                j->flush_wanted = true;
+                return 0;
+            }
+            j->token[k].gpa = gpa;
+            j->token[k].vpage = vpage;
+            j->token[k].id = ++j->n_tokens;
+            return j->token[k].id;
+        }
+    }
+}
+
+static void redirect(struct jit *j, uint32_t entry, uint32_t stale)
+{
+    uint8_t *p = j->rw + entry;
+    int32_t rel = (int32_t)stale - (int32_t)(entry + 5);
+
+    p[0] = 0xe9;
+    memcpy(p + 1, &rel, 4);
+}
+
+static void kill_block(struct jit *j, struct block *b)
+{
+    b->dead = true;
+    redirect(j, b->e0, b->stale);
+    redirect(j, b->e1, b->stale);
+    redirect(j, b->ep, b->stale);
+    redirect(j, b->e2, b->stale);
+    j->stats.invalidated++;
+}
+
+/* Drops blocks of one page that overlap [from, to); returns how many live ones remain. */
+static unsigned drop_in_page(struct jit *j, struct page *p, uint64_t from, uint64_t to)
+{
+    uint64_t page = p->gpa & ~UINT64_C(0xfff);
+    unsigned left = 0;
+    uint32_t *where = &p->first;
+
+    while (*where != 0) {
+        struct block *b = &j->block[*where];
+        uint32_t *next = (b->gpa & ~UINT64_C(0xfff)) == page ? &b->page_next : &b->page2_next;
+        bool overlaps = b->gpa2 != 0 || (b->gpa < to && b->gpa + b->bytes > from);
+        if (!b->dead && overlaps)
+            kill_block(j, b);
+        if (b->dead) {
+            *where = *next;
+        } else {
+            left++;
+            where = next;
+        }
+    }
+    return left;
+}
+
+/* A page that is written again and again loses all its blocks; one that comes back is given more
+ * patience, since then it holds hot code and hot data. */
+static void drop(struct jit *j, uint64_t gpa, uint64_t len)
+{
+    struct page *p = find_page(j, gpa, false);
+    if (p == NULL)
+        return;
+    unsigned left = drop_in_page(j, p, gpa, gpa + len);
+    if (left != 0 && ++p->hits >= p->limit) {
+        p->hits = 0;
+        if (p->limit < 1 << 14)
+            p->limit *= 2;
+        left = drop_in_page(j, p, 0, UINT64_MAX);
+    }
+    if (left == 0) {
+        struct memslot *s = phys_slot(j->cpu->vm, gpa);
+        if (s != NULL)
+            (void)__atomic_fetch_and(phys_flags(s, gpa), (uint8_t)~PAGE_CODE, __ATOMIC_SEQ_CST);
+    }
+}
+
+void jit_drop_range(struct jit *j, uint64_t gpa, uint64_t len)
+{
+    uint64_t end = gpa + len;
+
+    if (len >= (uint64_t)4096 << JIT_PAGE_BITS) {
+        j->flush_wanted = true;
+        return;
+    }
+    while (gpa < end) {
+        uint64_t next = (gpa | 0xfff) + 1;
+        drop(j, gpa, (next < end ? next : end) - gpa);
+        gpa = next;
+    }
+}
+
+void jit_take_posts(struct jit *j)
+{
+    struct post todo[JIT_POSTS];
+    unsigned n;
+
+    if (__atomic_load_n(&j->n_posts, __ATOMIC_ACQUIRE) == 0)
+        return;
+    pthread_mutex_lock(&j->post_lock);
+    n = j->n_posts;
+    if (n > JIT_POSTS || j->post_all) {
+        j->flush_wanted = true;
+        n = 0;
+    }
+    memcpy(todo, j->post, n * sizeof todo[0]);
+    j->post_all = false;
+    __atomic_store_n(&j->n_posts, 0, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&j->post_lock);
+    for (unsigned i = 0; i < n; i++)
+        jit_drop_range(j, todo[i].gpa, todo[i].len);
+}
+
+static void post(struct jit *j, uint64_t gpa, uint64_t len, bool all)
+{
+    pthread_mutex_lock(&j->post_lock);
+    if (j->n_posts < JIT_POSTS)
+        j->post[j->n_posts] = (struct post) { gpa, len };
+    else
+        all = true;
+    j->post_all |= all;
+    __atomic_store_n(&j->n_posts, j->n_posts < JIT_POSTS ? j->n_posts + 1 : j->n_posts,
+                     __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&j->post_lock);
+    __atomic_store_n(&j->cpu->run_page[RUN_BYTE_ATTENTION], 1, __ATOMIC_SEQ_CST);
+}
+
+void jit_invalidate(struct cpu *cpu, struct cpu *self, uint64_t gpa, uint64_t len)
+{
+    if (cpu->jit == NULL)
+        return;
+    if (cpu == self)
+        jit_drop_range(cpu->jit, gpa, len);
+    else
+        post(cpu->jit, gpa, len, false);
+}
+
+void jit_flush(struct cpu *cpu, struct cpu *self)
+{
+    if (cpu->jit == NULL)
+        return;
+    if (cpu == self)
+        cpu->jit->flush_wanted = true;
+    else
+        post(cpu->jit, 0, 0, true);
+}
+
+/* /tmp/perf-PID.map, so that perf names compiled code; only with VIREO_PERF_MAP in the environment.
+ */
+void jit_perf_map(struct jit *j, const struct block *b, uint32_t end)
+{
+    char line[96];
+
+    if (j->perf_fd < 0)
+        return;
+    int n = snprintf(line, sizeof line, "%lx %x guest-%lx\n",
+                     (unsigned long)(uintptr_t)j->rx + b->e0, end - b->e0, (unsigned long)b->va);
+    if (write(j->perf_fd, line, (size_t)n) != n)
+        j->perf_fd = -1;
+}

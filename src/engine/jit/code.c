@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * code.c - executable memory (one memfd mapped twice, so that no page is writable and executable),
+ * the region around struct cpu, and the thunks between C and compiled code.
+ */
+#include "engine/jit/state.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { ARITH = FL_ARITH, GUARD_BYTES = 64 << 10 };
+
+static size_t cpu_bytes(void)
+{
+    return (sizeof(struct cpu) + 4095) & ~(size_t)4095;
+}
+
+int32_t jit_table_offset(unsigned mode_index)
+{
+    return (int32_t)(cpu_bytes() + mode_index * (JIT_TABLE_SLOTS * sizeof(uint64_t)));
+}
+
+static size_t region_bytes(void)
+{
+    return GUARD_BYTES + JIT_STACK_BYTES + (size_t)jit_table_offset(JIT_MODES);
+}
+
+void *jit_cpu_alloc(void)
+{
+    uint8_t *p = mmap(NULL, region_bytes(), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (mprotect(p, GUARD_BYTES, PROT_NONE) != 0) {
+        (void)munmap(p, region_bytes());
+        return NULL;
+    }
+    return p + GUARD_BYTES + JIT_STACK_BYTES;
+}
+
+void jit_cpu_free(void *cpu)
+{
+    if (cpu != NULL)
+        (void)munmap((uint8_t *)cpu - GUARD_BYTES - JIT_STACK_BYTES, region_bytes());
+}
+
+static void scr(struct emit *e, bool w, unsigned op, unsigned reg, unsigned n)
+{
+    emit_rm(e, w, op, reg, H_CTX, (int32_t)(offsetof(struct cpu, scratch) + 8 * n));
+}
+
+static const uint8_t kept[] = { H_AX, H_CX, H_DX, H_BX, H_BP, H_SI, H_DI, 8, 9, 10, 11, 12 };
+static const uint8_t caller_saved[] = { H_AX, H_CX, H_DX, H_SI, H_DI, 8, 9, 10, 11 };
+static const uint8_t host_saved[] = { H_BX, H_BP, 12, 13, 14, 15 };
+
+/* unsigned enter(struct cpu *cpu, const void *entry) */
+static void make_enter(struct jit *j)
+{
+    struct emit *e = &j->emit;
+
+    for (unsigned i = 0; i < sizeof host_saved; i++) {
+        emit_rex(e, false, 0, 0, host_saved[i]);
+        emit_1(e, 0x50 | (host_saved[i] & 7));
+    }
+    emit_rm(e, true, 0x89, 4, H_DI,
+            (int32_t)(offsetof(struct cpu, scratch) + sizeof(uint64_t) * SCR_HOST_SP));
+    emit_rr(e, true, 0x89, H_DI, 4); /* rsp = cpu */
+    scr(e, true, 0x89, H_SI, SCR_ARG);
+    emit_ctx(e, false, 0x8b, H_AX, rflags);
+    emit_1(e, 0x25); /* and eax, ARITH */
+    emit_4(e, ARITH);
+    emit_1(e, 0x50);
+    emit_1(e, 0x9d); /* push rax; popf */
+    for (unsigned i = 0; i < sizeof kept; i++)
+        emit_load_gpr(e, kept[i], kept[i]);
+    emit_load_gpr(e, H_GSP, 4);
+    scr(e, false, 0xff, 4, SCR_ARG);
+}
+
+/* Everything into struct cpu; R14 is the reason, R15 goes to SCR_ARG. cpu->rip is set already. */
+static void make_exit(struct jit *j)
+{
+    struct emit *e = &j->emit;
+
+    j->t_exit = e->p;
+    scr(e, true, 0x89, HT, SCR_ARG);
+    for (unsigned i = 0; i < sizeof kept; i++)
+        emit_store_gpr(e, kept[i], kept[i]);
+    emit_store_gpr(e, H_GSP, 4);
+    emit_1(e, 0x9c);
+    emit_1(e, 0x59); /* pushf; pop rcx */
+    emit_rr(e, false, 0x81, 4, H_CX);
+    emit_4(e, ARITH);
+    emit_ctx(e, true, 0x8b, H_AX, rflags);
+    emit_rr(e, true, 0x81, 4, H_AX);
+    emit_4(e, ~(uint32_t)ARITH);
+    emit_rr(e, true, 0x09, H_CX, H_AX);
+    emit_ctx(e, true, 0x89, H_AX, rflags);
+    emit_rr(e, false, 0x89, HS, H_AX);
+    scr(e, true, 0x8b, 4, SCR_HOST_SP);
+    for (unsigned i = sizeof host_saved; i-- > 0;) {
+        emit_rex(e, false, 0, 0, host_saved[i]);
+        emit_1(e, 0x58 | (host_saved[i] & 7));
+    }
+    emit_1(e, 0xc3);
+}
+
+/* RFLAGS from SCR_FLAGS, RAX from gpr[0] as caller keeps it; then out with REASON_STEP. */
+static void make_restore(struct jit *j)
+{
+    struct emit *e = &j->emit;
+
+    j->t_restore = e->p;
+    scr(e, true, 0x89, H_AX, SCR_AX);
+    scr(e, false, 0x8b, H_AX, SCR_FLAGS);
+    emit_1(e, 0x04);
+    emit_1(e, 0x7f); /* add al, 127: OF */
+    emit_1(e, 0x9e); /* sahf */
+    scr(e, true, 0x8b, H_AX, SCR_AX);
+    emit_mov_imm(e, HS, REASON_STEP);
+    emit_jump_to(e, CC_ALWAYS, j->t_exit);
+}
+
+/* Called with a site's number in R15 (and a linear address in R14): calls fn(cpu, R14, R15) and
+ * returns its result in R14; when that is 0, leaves for the interpreter (fn has set cpu->rip). */
+static uint8_t *make_call(struct jit *j, uint64_t fn)
+{
+    struct emit *e = &j->emit;
+    uint8_t *start = e->p;
+
+    /* One slot of the return address is on the stack. */
+    for (unsigned i = 0; i < sizeof caller_saved; i++)
+        emit_rm(e, true, 0x89, caller_saved[i], H_CTX, 8 + caller_saved[i] * 8);
+    emit_rm(e, true, 0x8d, H_DI, H_CTX, 8);
+    emit_rr(e, true, 0x89, HS, H_SI);
+    emit_rr(e, false, 0x89, HT, H_DX);
+    emit_rr(e, true, 0x83, 5, 4);
+    emit_1(e, 8); /* sub rsp, 8 */
+    emit_mov_imm(e, H_AX, fn);
+    emit_rr(e, false, 0xff, 2, H_AX);
+    emit_rr(e, true, 0x83, 0, 4);
+    emit_1(e, 8);
+    emit_rr(e, true, 0x89, H_AX, HS);
+    emit_rr(e, true, 0x85, H_AX, H_AX);
+    for (unsigned i = 0; i < sizeof caller_saved; i++)
+        emit_rm(e, true, 0x8b, caller_saved[i], H_CTX, 8 + caller_saved[i] * 8);
+    uint8_t *fail = emit_jump(e, CC_E);
+    emit_1(e, 0xc3);
+    emit_patch(fail, e->p);
+    emit_rr(e, true, 0x83, 0, 4);
+    emit_1(e, 8);
+    scr(e, false, 0x83, 7, SCR_FLAGS_SAVED);
+    emit_1(e, 0);
+    emit_jump_to(e, CC_NE, j->t_restore);
+    emit_mov_imm(e, HS, REASON_STEP);
+    emit_jump_to(e, CC_ALWAYS, j->t_exit);
+    return start;
+}
+
+static void make_thunks(struct jit *j)
+{
+    struct emit *e = &j->emit;
+
+    union {
+        void *p;
+        unsigned (*fn)(struct cpu *, const void *);
+    } enter = { .p = jit_rx(j, e->p) };
+    j->enter = enter.fn;
+    make_enter(j);
+    make_exit(j);
+    make_restore(j);
+    j->t_slow = make_call(j, (uintptr_t)jit_slow);
+    j->t_fpu = make_call(j, (uintptr_t)jit_load_fpu);
+    j->t_string = make_call(j, (uintptr_t)jit_string);
+    j->t_link = e->p;
+    emit_mov_imm(e, HS, REASON_LINK);
+    emit_jump_to(e, CC_ALWAYS, j->t_exit);
+    j->t_miss = e->p; /* an indirect jump to R15 that found nothing */
+    emit_ctx(e, true, 0x89, HT, rip);
+    emit_mov_imm(e, HS, REASON_LOOKUP);
+    emit_jump_to(e, CC_ALWAYS, j->t_exit);
+    j->code_start = e->p;
+}
+
+int jit_code_init(struct jit *j)
+{
+    int fd = memfd_create("vireo-code", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int ret = ftruncate(fd, JIT_CODE_BYTES) == 0 ? 0 : -errno;
+    if (ret == 0) {
+        j->rw = mmap(NULL, JIT_CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        j->rx = mmap(NULL, JIT_CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+        if (j->rw == MAP_FAILED || j->rx == MAP_FAILED)
+            ret = -ENOTSUP;
+    }
+    (void)close(fd);
+    if (ret != 0)
+        return ret;
+    j->emit = (struct emit) { .p = j->rw, .end = j->rw + JIT_CODE_BYTES };
+    make_thunks(j);
+    return 0;
+}
+
+void jit_code_done(struct jit *j)
+{
+    if (j->rw != NULL && j->rw != MAP_FAILED)
+        (void)munmap(j->rw, JIT_CODE_BYTES);
+    if (j->rx != NULL && j->rx != MAP_FAILED)
+        (void)munmap(j->rx, JIT_CODE_BYTES);
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * run.c - the loop around compiled code: looking blocks up, joining them, what compiled code calls.
+ *
+ * While SCR_FPU is set, the guest's vector and x87 registers are in the host's registers. Functions
+ * that run then are built for general registers only (see meson.build); before anything else is
+ * called the state goes to cpu->xsave.
+ */
+#include "engine/exec/interp.h"
+#include "engine/jit/state.h"
+#include "engine/mmu/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { XSTATE_MASK = 7, MXCSR_MASKS = 0x1f80, FCW_MASKS = 0x3f };
+
+/* ---- guest FPU state ---- */
+
+static void save_fpu(struct cpu *cpu)
+{
+    static const uint32_t host_mxcsr = 0x1f80;
+    uint8_t *x = cpu->xsave;
+    uint64_t bv;
+    uint16_t fcw;
+
+    if (cpu->scratch[SCR_FPU] == 0)
+        return;
+    cpu->scratch[SCR_FPU] = 0;
+    __asm__ volatile("xsave64 %0" : "+m"(*(uint8_t(*)[4096])x) : "a"(XSTATE_MASK), "d"(0));
+    memcpy(&bv, x + 512, 8);
+    bv |= XSTATE_MASK;
+    memcpy(x + 512, &bv, 8);
+    memcpy(&fcw, x, 2);
+    __asm__ volatile("ldmxcsr %0; vzeroupper" : : "m"(host_mxcsr));
+    if (x[4] != 0 || fcw != 0x37f)
+        __asm__ volatile("fninit");
+}
+
+uint64_t jit_load_fpu(struct cpu *cpu, uint64_t unused, uint32_t site)
+{
+    const struct site *s = &cpu->jit->site[site];
+    uint8_t *x = cpu->xsave;
+    uint32_t mxcsr;
+    uint16_t fcw, fsw;
+
+    (void)unused;
+    memcpy(&mxcsr, x + 24, 4);
+    memcpy(&fcw, x, 2);
+    memcpy(&fsw, x + 2, 2);
+    if ((mxcsr & MXCSR_MASKS) != MXCSR_MASKS || mxcsr >> 16 != 0 ||
+        (fcw & FCW_MASKS) != FCW_MASKS || fsw & 0x80) {
+        /* An exception could be taken, which must not become a signal. */
+        cpu->rip = s->rip;
+        cpu->scratch[SCR_FLAGS_SAVED] = s->flags_saved;
+        return 0;
+    }
+    __asm__ volatile("xrstor64 %0" : : "m"(*(uint8_t(*)[4096])x), "a"(XSTATE_MASK), "d"(0));
+    cpu->scratch[SCR_FPU] = 1;
+    return 1;
+}
+
+/* ---- memory ---- */
+
+static bool canonical(uint64_t va)
+{
+    return (uint64_t)((int64_t)(va << 16) >> 16) == va;
+}
+
+/* Host address of va for an access that stays in its page; NULL: for the interpreter. */
+static uint8_t *host_address(struct cpu *cpu, uint64_t va, bool write)
+{
+    struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(va)];
+    uint64_t page = va & ~UINT64_C(0xfff);
+
+    if ((write ? e->tag_w : e->tag_r) != page) {
+        if (!canonical(va))
+            return NULL;
+        if (!mem_fill(cpu, va, write ? MEM_WRITE : MEM_READ, mem_index(cpu), NULL)) {
+            cpu->fault.pending = false; /* the interpreter will find it again */
+            return NULL;
+        }
+        if ((write ? e->tag_w : e->tag_r) != page)
+            return NULL;
+    }
+    return (uint8_t *)e->host + (va & 0xfff);
+}
+
+uint64_t jit_slow(struct cpu *cpu, uint64_t va, uint32_t site)
+{
+    const struct site *s = &cpu->jit->site[site];
+
+    cpu->jit->stats.slow++;
+    if ((va & 0xfff) + s->size <= 4096 && (!s->align || (va & (s->size - 1u)) == 0)) {
+        uint8_t *host = host_address(cpu, va, s->write);
+        if (host != NULL)
+            return (uintptr_t)host;
+    }
+    cpu->rip = s->rip;
+    cpu->scratch[SCR_FLAGS_SAVED] = s->flags_saved;
+    return 0;
+}
+
+static void rep_movs(uint8_t *to, const uint8_t *from, uint64_t n, unsigned size)
+{
+    switch (size) {
+    case 1:
+        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+        break;
+    case 2:
+        __asm__ volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+        break;
+    case 4:
+        __asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+        break;
+    default:
+        __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+        break;
+    }
+}
+
+static void rep_stos(uint8_t *to, uint64_t value, uint64_t n, unsigned size)
+{
+    switch (size) {
+    case 1:
+        __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory");
+        break;
+    case 2:
+        __asm__ volatile("rep stosw" : "+D"(to), "+c"(n) : "a"(value) : "memory");
+        break;
+    case 4:
+        __asm__ volatile("rep stosl" : "+D"(to), "+c"(n) : "a"(value) : "memory");
+        break;
+    default:
+        __asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(value) : "memory");
+        break;
+    }
+}
+
+static uint64_t elements_in_page(uint64_t va, unsigned size)
+{
+    return (4096 - (va & 0xfff)) / size;
+}
+
+/* MOVS and STOS, page by page. 0: the rest is for the interpreter; registers tell how far it is. */
+uint64_t jit_string(struct cpu *cpu, uint64_t unused, uint32_t site)
+{
+    const struct site *s = &cpu->jit->site[site];
+    bool stos = s->write & STRING_STOS, rep = s->write & STRING_REP;
+    uint64_t mask = s->write & STRING_32 ? UINT32_MAX : UINT64_MAX;
+    uint64_t left = rep ? cpu->gpr[REG_CX] & mask : 1;
+    uint64_t to = cpu->gpr[REG_DI] & mask, from = cpu->gpr[REG_SI] & mask;
+
+    (void)unused;
+    if (left == 0)
+        return 1;
+    if (!(cpu->rflags & FL_DF)) {
+        while (left > 0) {
+            uint64_t n = elements_in_page(to, s->size), m = elements_in_page(from, s->size);
+            n = stos || n < m ? n : m;
+            n = n < left ? n : left;
+            if (n == 0 || (left != n && cpu_attention(cpu)))
+                break;
+            uint8_t *host = host_address(cpu, to, true);
+            uint8_t *src = stos || host == NULL ? NULL : host_address(cpu, from, false);
+            if (host == NULL || (!stos && src == NULL))
+                break;
+            /* Filling the one may have replaced the other. */
+            if (!stos && host_address(cpu, to, true) != host)
+                break;
+            if (stos)
+                rep_stos(host, cpu->gpr[REG_AX], n, s->size);
+            else
+                rep_movs(host, src, n, s->size);
+            left -= n;
+            to = (to + n * s->size) & mask;
+            from = (from + (stos ? 0 : n * s->size)) & mask;
+            cpu->gpr[REG_DI] = to;
+            if (!stos)
+                cpu->gpr[REG_SI] = from;
+            if (rep)
+                cpu->gpr[REG_CX] = left;
+        }
+        if (left == 0)
+            return 1;
+    }
+    cpu->rip = s->rip;
+    cpu->scratch[SCR_FLAGS_SAVED] = s->flags_saved;
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+static bool can_run(const struct cpu *cpu)
+{
+    uint32_t never = MODE_VM86 | MODE_TF | MODE_BP | MODE_AC;
+
+    if (cpu->mode & never || !(cpu->mode & MODE_PE))
+        return false;
+    if ((cpu->mode & MODE_CODE_MASK) == MODE_CODE_64)
+        return true;
+    return (cpu->mode & (MODE_CODE_MASK | MODE_FLAT | MODE_SS32)) ==
+               (MODE_CODE_32 | MODE_FLAT | MODE_SS32) &&
+           cpu->seg[SEG_CS].base == 0;
+}
+
+/* The TLB entry that lets cpu->rip be executed; false: *ret_exit says what happened instead. */
+static bool map_code(struct cpu *cpu, uint64_t va, enum cpu_exit *ret_exit)
+{
+    struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(va)];
+    uint64_t page = va & ~UINT64_C(0xfff);
+
+    *ret_exit = CPU_EXIT_NONE;
+    if (e->tag_x == page)
+        return true;
+    if (canonical(va)) {
+        if (!mem_fill(cpu, va, MEM_EXEC, mem_index(cpu), NULL)) {
+            save_fpu(cpu);
+            *ret_exit = interp_deliver_fault(cpu);
+            return false;
+        }
+        if (e->tag_x == page)
+            return true;
+    }
+    save_fpu(cpu);
+    *ret_exit = interp_step(cpu);
+    return false;
+}
+
+static struct block *make_block(struct jit *j, uint64_t va, struct code_page page)
+{
+    struct cpu *cpu = j->cpu;
+    uint32_t mode = cpu->mode;
+
+    save_fpu(cpu);
+    mem_protect_code(cpu, page.gpa);
+    jit_take_posts(j);
+    if (j->flush_wanted || jit_full(j))
+        jit_reset(j);
+    /* Others may have run while the page was protected. */
+    if (cpu->tlb.slot[mem_index(cpu)][tlb_slot(va)].tag_x != (va & ~UINT64_C(0xfff)))
+        return NULL;
+    return jit_translate(j, va, mode, page);
+}
+
+/* The block at cpu->rip, and the tables' entries for it. NULL: go round again, or leave if
+ * *ret_exit is set. */
+static struct block *find_block(struct jit *j, bool indirect, enum cpu_exit *ret_exit)
+{
+    struct cpu *cpu = j->cpu;
+    uint64_t va = cpu->rip;
+    unsigned index = mem_index(cpu), slot = tlb_slot(va);
+
+    if (!map_code(cpu, va, ret_exit))
+        return NULL;
+    struct code_page page = { .host = (const uint8_t *)cpu->tlb.slot[index][slot].host,
+                              .gpa = cpu->tlb.gpa[index][slot] & ~UINT64_C(0xfff) };
+    struct block *b = jit_find(j, page.gpa | (va & 0xfff), va, cpu->mode);
+    if (b == NULL) {
+        b = make_block(j, va, page);
+        if (b == NULL)
+            return NULL;
+    }
+    tlb_name(&cpu->tlb, index, slot, b->token, (cpu->tlb.gpa[index][slot] & TLB_GPA_GLOBAL) != 0);
+    if (indirect) {
+        int mode = jit_mode_index(j, cpu->mode);
+        if (mode >= 0)
+            jit_table(cpu, (unsigned)mode)[va & (JIT_TABLE_SLOTS - 1)] = (uintptr_t)j->rx + b->e0;
+    }
+    return b;
+}
+
+static void join(struct jit *j, const struct link *l, const struct block *to)
+{
+    const struct block *from = &j->block[l->from];
+    bool near = ((from->va ^ to->va) & ~UINT64_C(0xfff)) == 0 &&
+                ((from->gpa ^ to->gpa) & ~UINT64_C(0xfff)) == 0 && from->gpa2 == 0 && to->gpa2 == 0;
+
+    j->stats.links++;
+    emit_patch(j->rw + l->patch, j->rw + (!near ? to->e1 : l->backward ? to->ep : to->e2));
+}
+
+static enum cpu_exit leave(struct cpu *cpu, enum cpu_exit exit)
+{
+    save_fpu(cpu);
+    return exit;
+}
+
+enum cpu_exit jit_run(struct cpu *cpu)
+{
+    struct jit *j = cpu->jit;
+    struct link link = { 0 };
+    bool linking = false, indirect = false;
+
+    for (;;) {
+        enum cpu_exit exit = CPU_EXIT_NONE;
+        if (cpu_attention(cpu))
+            return leave(cpu, CPU_EXIT_NONE);
+        jit_take_posts(j);
+        if (j->flush_wanted) {
+            jit_reset(j);
+            linking = false;
+        }
+        if (!can_run(cpu)) {
+            save_fpu(cpu);
+            linking = false;
+            exit = interp_step(cpu);
+            if (exit != CPU_EXIT_NONE)
+                return exit;
+            continue;
+        }
+        uint64_t flushes = j->stats.flushes;
+        struct block *b = find_block(j, indirect, &exit);
+        if (exit != CPU_EXIT_NONE)
+            return leave(cpu, exit);
+        if (b == NULL) {
+            linking = false;
+            continue;
+        }
+        if (linking && flushes == j->stats.flushes)
+            join(j, &link, b);
+        linking = indirect = false;
+        j->stats.dispatches++;
+        switch ((enum jit_reason)j->enter(cpu, j->rx + b->e2)) {
+        case REASON_LOOKUP:
+            indirect = true;
+            break;
+        case REASON_STEP:
+            j->stats.steps++;
+            save_fpu(cpu);
+            exit = interp_step(cpu);
+            if (exit != CPU_EXIT_NONE)
+                return exit;
+            break;
+        case REASON_LINK:
+            link = j->link[cpu->scratch[SCR_ARG]];
+            cpu->rip = link.va;
+            linking = true;
+            break;
+        case REASON_ATTENTION:
+            break;
+        }
+    }
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * state.h - what the translator's files share: code memory, blocks, links, sites.
+ */
+#pragma once
+
+#include "engine/jit/emit.h"
+#include "engine/jit/jit.h"
+#include "engine/mmu/phys.h"
+#include "engine/x86/cpu.h"
+
+#include <pthread.h>
+
+#ifdef VIREO_TORTURE
+enum { JIT_CODE_BYTES = 256 << 10, JIT_MAX_BLOCKS = 512, JIT_MAX_INSNS = 8 };
+#else
+enum { JIT_CODE_BYTES = 64 << 20, JIT_MAX_BLOCKS = 256 << 10, JIT_MAX_INSNS = 48 };
+#endif
+enum {
+    JIT_MAX_SITES = 8 * JIT_MAX_BLOCKS,
+    JIT_MAX_LINKS = 3 * JIT_MAX_BLOCKS,
+    JIT_HASH_BITS = 16,
+    JIT_PAGE_BITS = 14,
+    JIT_TOKEN_BITS = 16,
+    JIT_MAX_TOKENS = 1 << (JIT_TOKEN_BITS - 1),
+    JIT_MODES = 16, /* jump tables: one for each mode that has been met */
+    JIT_TABLE_SLOTS = 1 << 16,
+    JIT_STACK_BYTES = 512 << 10,
+    JIT_BLOCK_ROOM = 24 << 10, /* at least so much code memory before a block is begun */
+    JIT_POSTS = 64,
+};
+
+/* cpu->scratch, as compiled code uses it. */
+enum {
+    SCR_HOST_SP,
+    SCR_FLAGS, /* lahf and seto */
+    SCR_AX,
+    SCR_TMP,
+    SCR_FPU, /* guest x87/SSE/AVX state is in the host's registers */
+    SCR_ARG,
+    SCR_SPILL,
+    SCR_FLAGS_SAVED, /* a failed slow path: flags are in SCR_FLAGS, not in RFLAGS */
+};
+
+/* Why compiled code came back to jit_run(). */
+enum jit_reason {
+    REASON_LOOKUP, /* cpu->rip has no known block */
+    REASON_STEP,   /* cpu->rip is an instruction for the interpreter */
+    REASON_LINK,   /* SCR_ARG: a link that wants its target */
+    REASON_ATTENTION,
+};
+
+struct block {
+    uint64_t gpa, va;
+    uint64_t gpa2; /* second page of an instruction that crosses, else 0 */
+    uint32_t mode;
+    uint32_t token, token2; /* see jit_token() */
+    uint16_t bytes;         /* of guest code */
+    bool dead;
+    uint32_t e0, e1, ep, e2; /* entries: offsets in code memory; see translate.c */
+    uint32_t stale;          /* where entries of a dead block go */
+    uint32_t hash_next;      /* indices into jit->block; 0: none */
+    uint32_t page_next, page2_next;
+};
+
+struct page {
+    uint64_t gpa; /* | 1: in use */
+    uint32_t first;
+    uint16_t hits, limit;
+};
+
+struct site {
+    uint64_t rip;
+    uint8_t size;
+    uint8_t write; /* for strings: STRING_ */
+    uint8_t flags_saved;
+    uint8_t align;
+};
+
+enum { STRING_STOS = 1, STRING_REP = 2, STRING_32 = 4 };
+
+struct link {
+    uint64_t va;
+    uint32_t patch; /* offset of the 32-bit displacement in code memory */
+    uint32_t from;  /* block */
+    bool backward;
+};
+
+struct post {
+    uint64_t gpa, len;
+};
+
+struct jit {
+    struct cpu *cpu;
+    uint8_t *rw, *rx;
+    struct emit emit;
+    uint8_t *code_start; /* after the thunks, writable view */
+    /* Thunks, writable view. */
+    uint8_t *t_exit, *t_slow, *t_fpu, *t_link, *t_miss, *t_restore, *t_string;
+    unsigned (*enter)(struct cpu *cpu, const void *entry);
+
+    struct block *block; /* 1.. */
+    uint32_t n_blocks;
+    uint32_t hash[1 << JIT_HASH_BITS];
+    struct page page[1 << JIT_PAGE_BITS];
+    uint32_t n_pages;
+    struct {
+        uint64_t vpage, gpa; /* vpage | index; gpa | 1 */
+        uint32_t id;
+    } token[1 << JIT_TOKEN_BITS];
+    uint32_t n_tokens;
+    struct site *site;
+    uint32_t n_sites;
+    struct link *link;
+    uint32_t n_links;
+    uint32_t mode[JIT_MODES];
+    unsigned n_modes;
+    bool flush_wanted;
+
+    /* From other threads. */
+    pthread_mutex_t post_lock;
+    struct post post[JIT_POSTS];
+    unsigned n_posts; /* atomic for a look without the lock */
+    bool post_all;
+
+    int perf_fd;
+    struct jit_stats stats;
+};
+
+/* ---- code.c: memory and thunks ---- */
+int jit_code_init(struct jit *j);
+void jit_code_done(struct jit *j);
+static inline uint8_t *jit_rx(const struct jit *j, const uint8_t *rw)
+{
+    return j->rx + (rw - j->rw);
+}
+static inline uint64_t *jit_table(struct cpu *cpu, unsigned mode_index);
+int32_t jit_table_offset(unsigned mode_index);
+
+/* ---- cache.c ---- */
+uint32_t jit_token(struct jit *j, uint64_t vpage, uint64_t gpa, unsigned index);
+struct block *jit_find(struct jit *j, uint64_t gpa, uint64_t va, uint32_t mode);
+/* Room for one more block, after its fields are set; registers it in hash and pages. */
+void jit_add(struct jit *j, uint32_t i);
+void jit_reset(struct jit *j);
+bool jit_full(const struct jit *j);
+void jit_drop_range(struct jit *j, uint64_t gpa, uint64_t len);
+int jit_mode_index(struct jit *j, uint32_t mode); /* -1: too many */
+void jit_take_posts(struct jit *j);
+void jit_perf_map(struct jit *j, const struct block *b, uint32_t end);
+
+/* ---- translate.c ---- */
+struct code_page {
+    const uint8_t *host; /* of the page's first byte */
+    uint64_t gpa;        /* of the page */
+};
+/* Makes the block at va; NULL: the code cannot be read (then interpret), or memory is full. */
+struct block *jit_translate(struct jit *j, uint64_t va, uint32_t mode, struct code_page page);
+
+/* ---- run.c, called from compiled code ---- */
+uint64_t jit_slow(struct cpu *cpu, uint64_t va, uint32_t site);
+uint64_t jit_load_fpu(struct cpu *cpu, uint64_t unused, uint32_t site);
+uint64_t jit_string(struct cpu *cpu, uint64_t unused, uint32_t site);
+
+static inline uint64_t *jit_table(struct cpu *cpu, unsigned mode_index)
+{
+    return (uint64_t *)(void *)((uint8_t *)cpu + jit_table_offset(mode_index));
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * tr.h - a block while it is being translated: shared by the parts of the translator.
+ */
+#pragma once
+
+#include "engine/jit/state.h"
+
+#include <stddef.h>
+
+enum stub_kind { STUB_SLOW, STUB_SLOW_CONST, STUB_FPU, STUB_LINK, STUB_STEP };
+
+/* Code off the main path, written after the block. */
+struct stub {
+    enum stub_kind kind;
+    uint8_t *patch;   /* the jump that leads here */
+    uint8_t *resume;  /* where it goes on */
+    uint64_t va;      /* of the instruction; STUB_LINK: the target */
+    uint64_t address; /* STUB_SLOW_CONST */
+    uint8_t size;
+    bool write, saved, align;
+};
+
+enum { TR_MAX_STUBS = 8 * JIT_MAX_INSNS + 16 };
+
+struct tr {
+    struct jit *j;
+    struct emit *e;
+    struct block *b;
+    uint32_t block_index;
+    uint32_t mode;
+    unsigned bits;  /* 32 or 64 */
+    unsigned index; /* of the TLB */
+    int mode_index;
+    struct code_page page;
+    unsigned n;
+    struct insn in[JIT_MAX_INSNS];
+    uint64_t at[JIT_MAX_INSNS + 1];
+    uint16_t live[JIT_MAX_INSNS + 1]; /* flags read later on, before each instruction */
+    unsigned now;
+    bool saved;    /* flags of the guest are in SCR_FLAGS; to be restored before the instruction */
+    bool fpu_here; /* known to be loaded from here on */
+    struct stub stub[TR_MAX_STUBS];
+    unsigned n_stubs;
+};
+
+enum tr_result {
+    TR_NEXT, /* done, falls through */
+    TR_END,  /* done, control has left */
+    TR_STEP, /* not for compiled code: nothing was emitted that has an effect */
+};
+
+/* ---- operands.c ---- */
+static inline void tr_scr(struct tr *t, bool w, unsigned op, unsigned reg, unsigned n)
+{
+    emit_rm(t->e, w, op, reg, H_CTX, (int32_t)(offsetof(struct cpu, scratch) + 8 * n));
+}
+static inline bool in_memory(unsigned guest)
+{
+    return guest >= 13 && guest < 16;
+}
+static inline unsigned host_of(unsigned guest)
+{
+    return guest == 4 ? H_GSP : guest;
+}
+/* The current instruction's place will be checked with flags clobbered: saves them where a later
+ * instruction reads them. */
+void tr_need_flags(struct tr *t);
+void tr_restore_flags(struct tr *t);
+void tr_save_raw(struct emit *e);
+void tr_restore_raw(struct emit *e);
+struct stub *tr_stub(struct tr *t, enum stub_kind kind, uint8_t *patch);
+/* Value of a guest register into a host scratch register. */
+void tr_get(struct tr *t, unsigned host, unsigned guest);
+void tr_put(struct tr *t, unsigned guest, unsigned host);
+/* HS := host address of the instruction's memory operand, checked for size bytes. False: the
+ * operand has a form for the interpreter. */
+bool tr_operand(struct tr *t, const struct insn *in, unsigned size, bool write, bool align);
+/* HS holds a linear address; makes it a host address. */
+void tr_check(struct tr *t, unsigned size, bool write, bool align);
+bool tr_address(struct tr *t, const struct insn *in);
+bool tr_is_const(const struct tr *t, const struct insn *in);
+
+/* ---- copy.c ---- */
+enum tr_result tr_copy(struct tr *t, const struct insn *in);
+
+/* ---- flow.c ---- */
+enum tr_result tr_branch(struct tr *t, const struct insn *in);
+enum tr_result tr_stack(struct tr *t, const struct insn *in);
+/* Leaves the block for a known address. */
+void tr_exit(struct tr *t, unsigned cc, uint64_t target);
+void tr_set_rip(struct tr *t, uint64_t va);

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * translate.c - from guest code to a block.
+ *
+ * A block has four entries, each falling into the next:
+ *   e0  from indirect jumps: is this the address wanted (R15)?
+ *   e1  from direct jumps of other pages: is the page still mapped here (its token)?
+ *   ep  from backward jumps: does someone want attention?
+ *   e2  from forward jumps of the same page.
+ * Where the block reads flags that come from outside, the checks are made with flags saved.
+ */
+#include "engine/jit/tr.h"
+
+static enum insn_result fetch(const struct tr *t, uint64_t va, struct insn *in)
+{
+    unsigned off = va & 0xfff;
+
+    return insn_decode(t->page.host + off, 4096 - off, t->bits, in);
+}
+
+static bool same_page(uint64_t a, uint64_t b)
+{
+    return ((a ^ b) & ~UINT64_C(0xfff)) == 0;
+}
+
+static bool ends_block(const struct insn *in)
+{
+    bool is_jcc = (in->map == MAP_0F && in->opcode >= 0x80 && in->opcode <= 0x8f) ||
+                  (in->map == MAP_1B && in->opcode >= 0x70 && in->opcode <= 0x7f);
+
+    return in->info->bits & INFO_ENDS_BLOCK && !(in->info->cls == CLASS_BRANCH && is_jcc);
+}
+
+/* Decodes the block's instructions; 0: the first one cannot be had from this page alone. */
+static unsigned collect(struct tr *t, uint64_t va)
+{
+    while (t->n < JIT_MAX_INSNS) {
+        struct insn *in = &t->in[t->n];
+        if (!same_page(va, t->b->va) || fetch(t, va, in) != INSN_OK)
+            break;
+        t->at[t->n++] = va;
+        va += in->len;
+        if (ends_block(in))
+            break;
+    }
+    t->at[t->n] = va;
+    return t->n;
+}
+
+static unsigned kills(const struct insn *in)
+{
+    return in->info->bits & INFO_FLAGS_COND ? 0 : in->info->flags_written & FL_ARITH;
+}
+
+/* Which flags the code at va reads before it writes them, as far as a short look tells. */
+static unsigned peek_live(const struct tr *t, uint64_t va)
+{
+    unsigned live = 0, open = FL_ARITH;
+
+    for (unsigned i = 0; i < 5 && open != 0; i++) {
+        struct insn in;
+        if (!same_page(va, t->b->va) || fetch(t, va, &in) != INSN_OK)
+            break;
+        live |= in.info->flags_read & open;
+        if (in.info->cls == CLASS_SYSTEM || ends_block(&in))
+            break;
+        open &= ~kills(&in);
+        va += in.len;
+    }
+    return live | open;
+}
+
+static unsigned live_at_end(const struct tr *t)
+{
+    const struct insn *last = &t->in[t->n - 1];
+    uint64_t next = t->at[t->n];
+
+    if (last->info->cls == CLASS_SYSTEM)
+        return FL_ARITH;
+    if (!ends_block(last))
+        return peek_live(t, next);
+    if (last->map == MAP_1B &&
+        (last->opcode == 0xe8 || last->opcode == 0xe9 || last->opcode == 0xeb))
+        return peek_live(t, next + last->imm);
+    return FL_ARITH;
+}
+
+static void find_live(struct tr *t)
+{
+    unsigned live = live_at_end(t);
+
+    t->live[t->n] = (uint16_t)live;
+    for (unsigned i = t->n; i-- > 0;) {
+        const struct insn *in = &t->in[i];
+        if (in->info->cls == CLASS_BRANCH && !ends_block(in))
+            live = FL_ARITH; /* the way out is not looked at */
+        if (in->info->cls == CLASS_SYSTEM || in->info->cls == CLASS_STRING)
+            live = FL_ARITH;
+        live = (live & ~kills(in)) | (in->info->flags_read & FL_ARITH);
+        t->live[i] = (uint16_t)live;
+    }
+}
+
+static uint32_t here(const struct tr *t)
+{
+    return (uint32_t)(t->e->p - t->j->rw);
+}
+
+static void compare_token(struct tr *t, uint64_t va, uint32_t token)
+{
+    emit_rm(t->e, false, 0x81, 7, H_CTX,
+            (int32_t)(offsetof(struct cpu, tlb.token) +
+                      (t->index * TLB_SLOTS + tlb_slot(va)) * sizeof(uint32_t)));
+    emit_4(t->e, token);
+}
+
+struct entry_jumps {
+    uint8_t *wrong, *unmapped[2], *attention, *constant;
+};
+
+static void put_entries(struct tr *t, struct entry_jumps *x)
+{
+    struct emit *e = t->e;
+    struct block *b = t->b;
+    bool saves = t->live[0] != 0;
+    uint8_t *over = NULL;
+
+    b->e0 = here(t);
+    if (saves)
+        tr_save_raw(e);
+    if ((int64_t)b->va == (int32_t)b->va) {
+        emit_rr(e, true, 0x81, 7, HT);
+        emit_4(e, (uint32_t)b->va);
+    } else { /* cmp r15, [rip + x] */
+        emit_1(e, 0x4c);
+        emit_1(e, 0x3b);
+        emit_1(e, 0x3d);
+        emit_4(e, 0);
+        x->constant = e->p - 4;
+    }
+    x->wrong = emit_jump(e, CC_NE);
+    if (saves)
+        over = emit_jump(e, CC_ALWAYS);
+    b->e1 = here(t);
+    if (saves) {
+        tr_save_raw(e);
+        emit_patch(over, e->p);
+    }
+    compare_token(t, b->va, b->token);
+    x->unmapped[0] = emit_jump(e, CC_NE);
+    if (b->gpa2 != 0) {
+        compare_token(t, b->va + 4096, b->token2);
+        x->unmapped[1] = emit_jump(e, CC_NE);
+    }
+    if (saves)
+        over = emit_jump(e, CC_ALWAYS);
+    b->ep = here(t);
+    if (saves) {
+        tr_save_raw(e);
+        emit_patch(over, e->p);
+    }
+    emit_ctx(e, false, 0xf7, 0, run_page);
+    emit_4(e, ATTENTION_MASK);
+    x->attention = emit_jump(e, CC_NE);
+    if (saves)
+        tr_restore_raw(e);
+    b->e2 = here(t);
+}
+
+static void leave_with(struct tr *t, uint64_t va, enum jit_reason reason)
+{
+    tr_set_rip(t, va);
+    emit_mov_imm(t->e, HS, reason);
+    emit_jump_to(t->e, CC_ALWAYS, t->j->t_exit);
+}
+
+static void put_entry_stubs(struct tr *t, const struct entry_jumps *x)
+{
+    struct emit *e = t->e;
+    bool saves = t->live[0] != 0;
+
+    emit_patch(x->attention, e->p);
+    if (saves)
+        tr_restore_raw(e);
+    leave_with(t, t->b->va, REASON_ATTENTION);
+    for (unsigned i = 0; i < 2; i++) {
+        if (x->unmapped[i] != NULL)
+            emit_patch(x->unmapped[i], e->p);
+    }
+    if (saves)
+        tr_restore_raw(e);
+    t->b->stale = here(t);
+    leave_with(t, t->b->va, REASON_LOOKUP);
+    if (saves) {
+        emit_patch(x->wrong, e->p);
+        tr_restore_raw(e);
+        emit_jump_to(e, CC_ALWAYS, t->j->t_miss);
+    } else {
+        emit_patch(x->wrong, t->j->t_miss);
+    }
+    if (x->constant != NULL) {
+        int32_t rel = (int32_t)(e->p - (x->constant + 4));
+        memcpy(x->constant, &rel, 4);
+        emit_8(e, t->b->va);
+    }
+}
+
+static uint32_t new_site(struct tr *t, const struct stub *s)
+{
+    t->j->site[t->j->n_sites] = (struct site) {
+        .rip = s->va, .size = s->size, .write = s->write, .flags_saved = s->saved, .align = s->align
+    };
+    return t->j->n_sites++;
+}
+
+static void call_thunk(struct tr *t, const struct stub *s, const uint8_t *thunk)
+{
+    emit_mov_imm(t->e, HT, new_site(t, s));
+    emit_1(t->e, 0xe8);
+    emit_4(t->e, 0);
+    emit_patch(t->e->p - 4, thunk);
+    emit_jump_to(t->e, CC_ALWAYS, s->resume);
+}
+
+static void put_stub(struct tr *t, const struct stub *s)
+{
+    struct emit *e = t->e;
+    struct jit *j = t->j;
+
+    emit_patch(s->patch, e->p);
+    switch (s->kind) {
+    case STUB_SLOW: /* HS is address ^ tag; HT still selects the slot */
+        emit_rmx(e, true, 0x33, HS, H_CTX, HT, 0,
+                 (int32_t)(offsetof(struct cpu, tlb.slot) +
+                           t->index * sizeof(((struct tlb *)NULL)->slot[0]) +
+                           (s->write ? offsetof(struct tlb_entry, tag_w)
+                                     : offsetof(struct tlb_entry, tag_r))));
+        call_thunk(t, s, j->t_slow);
+        break;
+    case STUB_SLOW_CONST:
+        emit_mov_imm(e, HS, s->address);
+        call_thunk(t, s, j->t_slow);
+        break;
+    case STUB_FPU:
+        call_thunk(t, s, j->t_fpu);
+        break;
+    case STUB_STEP:
+        if (s->saved)
+            tr_restore_raw(e);
+        leave_with(t, s->va, REASON_STEP);
+        break;
+    case STUB_LINK:
+        j->link[j->n_links] = (struct link) { .va = s->va,
+                                              .patch = (uint32_t)(s->patch - j->rw),
+                                              .backward = s->write,
+                                              .from = t->block_index };
+        emit_mov_imm(e, HT, j->n_links++);
+        emit_jump_to(e, CC_ALWAYS, j->t_link);
+        break;
+    }
+}
+
+/* MOVS and STOS, with and without REP, in C; the others are left to the interpreter. */
+static enum tr_result string(struct tr *t, const struct insn *in)
+{
+    bool stos = in->opcode == 0xaa || in->opcode == 0xab;
+    bool movs = in->opcode == 0xa4 || in->opcode == 0xa5;
+    unsigned size = in->opcode & 1 ? in->opsize : 1;
+
+    if ((!stos && !movs) || in->addrsize != t->bits / 8 || in->seg >= SEG_FS)
+        return TR_STEP;
+    tr_need_flags(t);
+    struct stub s = { .va = t->at[t->now], .size = (uint8_t)size, .saved = t->saved };
+    s.write = false;
+    uint32_t site = new_site(t, &s);
+    t->j->site[site].write =
+        (uint8_t)((stos ? STRING_STOS : 0) | (in->prefixes & (PFX_F2 | PFX_F3) ? STRING_REP : 0) |
+                  (t->bits == 32 ? STRING_32 : 0));
+    emit_mov_imm(t->e, HT, site);
+    emit_1(t->e, 0xe8);
+    emit_4(t->e, 0);
+    emit_patch(t->e->p - 4, t->j->t_string);
+    tr_restore_flags(t);
+    return TR_NEXT;
+}
+
+static enum tr_result translate_one(struct tr *t, const struct insn *in)
+{
+    switch (in->info->cls) {
+    case CLASS_INT:
+    case CLASS_VEC:
+    case CLASS_X87:
+        return tr_copy(t, in);
+    case CLASS_STACK:
+        return tr_stack(t, in);
+    case CLASS_BRANCH:
+        return tr_branch(t, in);
+    case CLASS_STRING:
+        return string(t, in);
+    default:
+        if (in->map == MAP_1B && in->opcode == 0x90) { /* PAUSE */
+            emit_1(t->e, 0xf3);
+            emit_1(t->e, 0x90);
+            return TR_NEXT;
+        }
+        return TR_STEP;
+    }
+}
+
+static void put_body(struct tr *t)
+{
+    for (t->now = 0; t->now < t->n; t->now++) {
+        const struct insn *in = &t->in[t->now];
+        enum tr_result r = translate_one(t, in);
+        if (r == TR_END)
+            return;
+        if (r == TR_STEP) {
+            tr_restore_flags(t);
+            leave_with(t, t->at[t->now], REASON_STEP);
+            return;
+        }
+        /* Room for the most that one instruction may want. */
+        if (t->n_stubs + 8 > TR_MAX_STUBS) {
+            t->now++;
+            break;
+        }
+    }
+    uint64_t next = t->at[t->now];
+    t->now = t->now > 0 ? t->now - 1 : 0;
+    if (t->n == 0)
+        leave_with(t, t->b->va, REASON_STEP);
+    else
+        tr_exit(t, CC_ALWAYS, next);
+}
+
+struct block *jit_translate(struct jit *j, uint64_t va, uint32_t mode, struct code_page page)
+{
+    static _Thread_local struct tr tr;
+    struct tr *t = &tr;
+    struct entry_jumps x = { 0 };
+
+    if (jit_full(j))
+        return NULL;
+    t->j = j;
+    t->e = &j->emit;
+    t->mode = mode;
+    t->bits = (mode & MODE_CODE_MASK) == MODE_CODE_64 ? 64 : 32;
+    t->index = (mode >> MODE_MMU_SHIFT) & 3;
+    t->page = page;
+    t->n = t->n_stubs = t->now = 0;
+    t->saved = t->fpu_here = false;
+    t->mode_index = jit_mode_index(j, mode);
+    if (t->mode_index < 0)
+        return NULL;
+    t->block_index = ++j->n_blocks;
+    struct block *b = t->b = &j->block[t->block_index];
+    *b = (struct block) { .gpa = page.gpa | (va & 0xfff), .va = va, .mode = mode };
+    b->token = jit_token(j, va, page.gpa, t->index);
+    if (collect(t, va) == 0) {
+        t->live[0] = FL_ARITH;
+        b->bytes = 1;
+    } else {
+        find_live(t);
+        b->bytes = (uint16_t)(t->at[t->n] - va);
+    }
+    put_entries(t, &x);
+    put_body(t);
+    put_entry_stubs(t, &x);
+    for (unsigned i = 0; i < t->n_stubs; i++)
+        put_stub(t, &t->stub[i]);
+    jit_add(j, t->block_index);
+    j->stats.blocks++;
+    j->stats.insns += t->n;
+    jit_perf_map(j, b, here(t));
+    return b;
+}
