@@ -112,7 +112,10 @@ struct cpu {
     struct seg ldt, tr;
     struct dtable gdt, idt;
     uint64_t cr0, cr2, cr3, cr4, cr8, efer, xcr0;
-    uint64_t dr[8]; /* 4 and 5 unused */
+    uint64_t pdpte[4];        /* PAE: read at CR3's load (SDM 3A, 4.4.1) */
+    uint32_t reset_signature; /* EDX after RESET: CPUID 1 EAX */
+    uint8_t phys_bits;        /* MAXPHYADDR of the guest's CPUID */
+    uint64_t dr[8];           /* 4 and 5 unused */
     uint8_t cpl;
     uint64_t star, lstar, cstar, fmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
@@ -121,7 +124,7 @@ struct cpu {
     uint64_t tsc_adjust, tsc_deadline;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
     uint64_t mcg_cap, mcg_status, mcg_ctl, mc_banks[4 * 32];
-    uint64_t smbase;
+    uint64_t smbase, feature_control, misc_features;
 
     /* Interrupt and event state (KVM_GET_VCPU_EVENTS). */
     bool irq_shadow; /* after STI or MOV SS: no interrupt before the next instruction's end */
@@ -145,6 +148,13 @@ struct cpu {
      * code; 4096 bytes, 64-aligned ---- */
     uint8_t *xsave;
 
+    /* For natively executed instructions (exec/thunk.h). */
+    struct {
+        uint64_t flags;
+        uint32_t mxcsr, host_mxcsr;
+        uint16_t host_cw;
+    } thunk;
+
     /* ---- exits ---- */
     struct {
         uint16_t port;
@@ -167,6 +177,7 @@ struct cpu {
     struct lapic *lapic; /* NULL without an in-kernel one */
     struct jit *jit;     /* owned by exec/ */
     void *interp;        /* owned by the interpreter: replay log, thunks */
+    bool exit_wanted;    /* atomic: cpu_kick() with exit */
     bool want_irq_window;
     bool single_step;     /* KVM_GUESTDBG_SINGLESTEP */
     uint32_t guest_debug; /* KVM_GUESTDBG_ bits */
