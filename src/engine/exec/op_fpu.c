@@ -221,10 +221,11 @@ static enum op_result op_fpu(struct cpu *cpu, const struct insn *original)
         raise_ud(cpu);
     }
     off = insn_offset(cpu, i);
-    va = seg_linear(cpu, i->seg, off, n, (i->info->bits & INFO_MEM_WRITE) != 0, i->seg == SEG_SS);
-    if ((i->info->bits & INFO_ALIGN) != 0 && (va & (n - 1)) != 0) {
-        raise_gp(cpu);
+    if ((i->info->bits & INFO_ALIGN) != 0 &&
+        ((off + (in_64(cpu) && i->seg < SEG_FS ? 0 : cpu->seg[i->seg].base)) & (n - 1)) != 0) {
+        raise_gp(cpu); /* comes before a stack fault for a non-canonical address */
     }
+    va = seg_linear(cpu, i->seg, off, n, (i->info->bits & INFO_MEM_WRITE) != 0, i->seg == SEG_SS);
     if ((i->info->bits & INFO_MEM_WRITE) == 0) {
         host = operand_host(cpu, va, n, false);
         if (host == NULL) {

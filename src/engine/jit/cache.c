@@ -5,6 +5,7 @@
  * Memory is given back only as a whole (jit_reset). A block that must not run any more has each of
  * its entries overwritten by a jump to its stale stub, so that links to it need not be known.
  */
+#include "engine/exec/exec.h"
 #include "engine/jit/state.h"
 
 #include <stdio.h>
@@ -168,6 +169,21 @@ static unsigned drop_in_page(struct jit *j, struct page *p, uint64_t from, uint6
     return left;
 }
 
+static void count_cpu(struct cpu *cpu, void *arg)
+{
+    (void)cpu;
+    ++*(unsigned *)arg;
+}
+
+/* Other CPUs may have blocks of the same page: then its writes stay slow. */
+static bool is_alone(const struct jit *j)
+{
+    unsigned n = 0;
+
+    vm_each_cpu(j->cpu->vm, count_cpu, &n);
+    return n <= 1;
+}
+
 /* A page that is written again and again loses all its blocks; one that comes back is given more
  * patience, since then it holds hot code and hot data. */
 static void drop(struct jit *j, uint64_t gpa, uint64_t len)
@@ -182,7 +198,7 @@ static void drop(struct jit *j, uint64_t gpa, uint64_t len)
             p->limit *= 2;
         left = drop_in_page(j, p, 0, UINT64_MAX);
     }
-    if (left == 0) {
+    if (left == 0 && is_alone(j)) {
         struct memslot *s = phys_slot(j->cpu->vm, gpa);
         if (s != NULL)
             (void)__atomic_fetch_and(phys_flags(s, gpa), (uint8_t)~PAGE_CODE, __ATOMIC_SEQ_CST);
@@ -245,8 +261,9 @@ void jit_invalidate(struct cpu *cpu, struct cpu *self, uint64_t gpa, uint64_t le
         return;
     if (cpu == self)
         jit_drop_range(cpu->jit, gpa, len);
-    else
-        post(cpu->jit, gpa, len, false);
+    else /* whole pages: the writer may take PAGE_CODE away */
+        post(cpu->jit, gpa & ~UINT64_C(0xfff), (len + (gpa & 0xfff) + 0xfff) & ~UINT64_C(0xfff),
+             false);
 }
 
 void jit_flush(struct cpu *cpu, struct cpu *self)

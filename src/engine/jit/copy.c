@@ -429,8 +429,8 @@ enum tr_result tr_copy(struct tr *t, const struct insn *in)
         put(t, in, &f); /* fences */
         return TR_NEXT;
     }
-    if (fpu && fpu_is_special(t, in))
-        return TR_STEP;
+    if ((fpu && fpu_is_special(t, in)) || (t->bits == 32 && in->rex & 8))
+        return TR_STEP; /* VEX.W counts in 64-bit mode only */
     if (!fpu) {
         enum tr_result r = copy_int_special(t, in, &done);
         if (done)

@@ -83,6 +83,28 @@ enum {
     MEM_SPECIAL = 0xff,
 };
 
+/* What lies above x86-64-v2, which every host has. Where the host lacks it, the instruction is
+ * undefined for guests too, since it is executed as it is. FEATURE_AVX2 stands for AVX as well. */
+enum insn_feature {
+    FEATURE_NONE,
+    FEATURE_AVX2,
+    FEATURE_FMA,
+    FEATURE_F16C,
+    FEATURE_BMI1,
+    FEATURE_BMI2,
+    FEATURE_MOVBE,
+    FEATURE_ADX,
+    FEATURE_AES,
+    FEATURE_PCLMUL,
+    FEATURE_SHA,
+    FEATURE_SSE4A,
+    FEATURE_GFNI,
+    FEATURE_RDRAND,
+    FEATURE_RDSEED,
+    FEATURE_VAES, /* with 256 bits; likewise VPCLMULQDQ */
+    FEATURE_COUNT,
+};
+
 /* One row of the decode table. */
 struct insn_info {
     uint8_t cls;       /* enum insn_class */
@@ -94,7 +116,7 @@ struct insn_info {
     uint32_t bits;          /* INFO_ */
     uint32_t regs_read;     /* implicit general registers, bit n = register n */
     uint32_t regs_written;
-    uint16_t cpuid;   /* which feature must be on (enum in x86/cpuid.h); 0: always there */
+    uint16_t feature; /* enum insn_feature that this processor must have */
     const char *name; /* mnemonic, for traces */
 };
 

@@ -7,6 +7,7 @@
  */
 #include "engine/x86/insn.h"
 
+#include <cpuid.h>
 #include <string.h>
 
 enum { IMM_NONE, IMM_B, IMM_W, IMM_Z, IMM_V, IMM_FAR, IMM_MOFFS };
@@ -295,6 +296,71 @@ static void set_opsize(const struct row *r, unsigned code_bits, struct insn *in)
     }
 }
 
+static bool cpuid_bit(unsigned leaf, unsigned reg, unsigned bit)
+{
+    unsigned r[4] = { 0 };
+
+    return __get_cpuid_count(leaf, 0, &r[0], &r[1], &r[2], &r[3]) && (r[reg] >> bit & 1);
+}
+
+/* Does the kernel let AVX state be used? */
+static bool avx_enabled(void)
+{
+    unsigned lo, hi;
+
+    if (!cpuid_bit(1, 2, 27))
+        return false;
+    __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (lo & 6) == 6;
+}
+
+static uint32_t find_host_features(void)
+{
+    enum { B = 1, C = 2 };
+    static const struct {
+        unsigned leaf;
+        uint8_t reg, bit, feature;
+    } bits[] = {
+        { 7, B, 5, FEATURE_AVX2 },    { 1, C, 12, FEATURE_FMA },
+        { 1, C, 29, FEATURE_F16C },   { 7, B, 3, FEATURE_BMI1 },
+        { 7, B, 8, FEATURE_BMI2 },    { 1, C, 22, FEATURE_MOVBE },
+        { 7, B, 19, FEATURE_ADX },    { 1, C, 25, FEATURE_AES },
+        { 1, C, 1, FEATURE_PCLMUL },  { 7, B, 29, FEATURE_SHA },
+        { 7, C, 8, FEATURE_GFNI },    { 0x80000001, C, 6, FEATURE_SSE4A },
+        { 1, C, 30, FEATURE_RDRAND }, { 7, B, 18, FEATURE_RDSEED },
+        { 7, C, 9, FEATURE_VAES },
+    };
+    uint32_t found = 1 << FEATURE_NONE;
+
+    for (unsigned i = 0; i < sizeof bits / sizeof bits[0]; i++) {
+        if (cpuid_bit(bits[i].leaf, bits[i].reg, bits[i].bit))
+            found |= 1u << bits[i].feature;
+    }
+    if (!avx_enabled())
+        found &=
+            ~(1u << FEATURE_AVX2 | 1u << FEATURE_FMA | 1u << FEATURE_F16C | 1u << FEATURE_VAES);
+    return found;
+}
+
+static bool host_has(const struct row *r, const struct insn *in)
+{
+    static uint32_t host; /* the same value whoever finds it first */
+    uint32_t f = __atomic_load_n(&host, __ATOMIC_RELAXED);
+    unsigned need = r->info.feature;
+
+    if (f == 0) {
+        f = find_host_features();
+        __atomic_store_n(&host, f, __ATOMIC_RELAXED);
+    }
+    if (need == FEATURE_NONE)
+        return true;
+    if (in->enc == ENC_VEX && r->info.cls == CLASS_VEC && !(f >> FEATURE_AVX2 & 1))
+        return false;
+    if ((need == FEATURE_AES || need == FEATURE_PCLMUL) && in->vl != 0 && !(f >> FEATURE_VAES & 1))
+        return false;
+    return f >> need & 1;
+}
+
 /* Rules that a table of opcodes does not express. */
 static bool form_is_valid(const struct row *r, unsigned code_bits, const struct insn *in)
 {
@@ -302,6 +368,8 @@ static bool form_is_valid(const struct row *r, unsigned code_bits, const struct 
 
     if (in->prefixes & PFX_LOCK && !(in->has_modrm && in->mod != 3 &&
                                      r->info.bits & INFO_LOCKABLE && r->info.bits & INFO_MEM_WRITE))
+        return false;
+    if (!host_has(r, in))
         return false;
     if (r->form & FORM_SREG && reg > 5)
         return false;

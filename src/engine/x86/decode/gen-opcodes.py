@@ -182,6 +182,26 @@ def finish(row, vex):
     return out
 
 
+FEATURES = [
+    (r"sha(1|256)", "SHA"), (r"v?gf2p8", "GFNI"), (r"(extr|insert)q$", "SSE4A"),
+    (r"movnts[sd]$", "SSE4A"), (r"movbe", "MOVBE"), (r"ad[co]x$", "ADX"), (r"rdrand", "RDRAND"),
+    (r"rdseed", "RDSEED"), (r"vf(n?m(add|sub))", "FMA"), (r"vcvt(ph2ps|ps2ph)", "F16C"),
+    (r"(andn|bls|bextr)", "BMI1"), (r"(bzhi|pext|pdep|mulx|shlx|sarx|shrx|rorx)$", "BMI2"),
+    (r"(tzcnt|lzcnt)$", "BMI1")]
+
+
+def feature(name, vex):
+    """What the host must have; x86-64-v2 is taken for granted."""
+    if re.match(r"v?aes", name):
+        return "AES"
+    if re.match(r"v?pclmul", name):
+        return "PCLMUL"
+    for pattern, f in FEATURES:
+        if re.match(pattern, name):
+            return f
+    return "AVX2" if vex else "NONE"
+
+
 def main(src, dst):
     tables = {}
     for line in open(src):
@@ -204,10 +224,10 @@ def main(src, dst):
                 name = "v" + name
             g = o["gpr"]
             lines.append(
-                "    {{%s, 0x%02x, %d, %d, %d, %d, 0x%x, 0x%x, 0x%x, %s, 0x%x, 0x%x, 0, \"%s\"},\n"
+                "    {{%s, 0x%02x, %d, %d, %d, %d, 0x%x, 0x%x, 0x%x, %s, 0x%x, 0x%x, FEATURE_%s, \"%s\"},\n"
                 "     %d, %d, 0x%02x, 0x%x, %d, %d, %s, %d, %d, %d, %s, %s, %s}," %
                 (o["cls"], o["mem"], g["reg"], g["rm"], g["vvvv"], g["opc"], o["fr"], o["fw"], o["fu"],
-                 o["bits"], o["rr"], o["rw"], name, key[0], key[1], key[2], row["pp"], row["w"],
+                 o["bits"], o["rr"], o["rw"], feature(name, vex), name, key[0], key[1], key[2], row["pp"], row["w"],
                  row["l"], {"any": "MOD_ANY", "MEM": "MOD_MEM", "REG": "MOD_REG"}[row["mod"]],
                  row["reg"], row["rm"], row["mode"], o["imm"], o["imm2"], o["form"]))
     with open(dst, "w") as f:
