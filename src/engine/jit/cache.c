@@ -139,7 +139,7 @@ static void redirect(struct jit *j, uint32_t entry, uint32_t stale)
 static void kill_block(struct jit *j, struct block *b)
 {
     b->dead = true;
-    redirect(j, b->e0, b->stale);
+    redirect(j, b->e0, (uint32_t)(j->t_miss - j->rw)); /* maybe another address was meant */
     redirect(j, b->e1, b->stale);
     redirect(j, b->ep, b->stale);
     redirect(j, b->e2, b->stale);
