@@ -133,7 +133,7 @@ static int import_common(struct vcpu *v, const struct kvm_sregs *s)
     if (!valid(s)) {
         return -EINVAL;
     }
-    if (s->apic_base != c->apic_base && lapic_set_base(c, s->apic_base) < 0) {
+    if (s->apic_base != c->apic_base && lapic_set_base(c, s->apic_base, true) < 0) {
         return -EINVAL;
     }
     for (unsigned i = 0; i < SEG_COUNT; i++) {

@@ -26,7 +26,7 @@ static int check_extension(void *unused, void *cap)
 
 static int mce_caps(void *unused, void *arg)
 {
-    uint64_t caps = 1ull << 8 | 1ull << 24 | 1ull << 27; /* MCG_CTL_P, MCG_SER_P, MCG_LMCE_P */
+    uint64_t caps = 1ull << 8 | 1ull << 24; /* MCG_CTL_P, MCG_SER_P */
 
     (void)unused;
     memcpy(arg, &caps, sizeof(caps));

@@ -81,7 +81,7 @@ uint64_t lapic_get_tpr(struct cpu *cpu);
 void lapic_set_tpr(struct cpu *cpu, uint64_t cr8);
 int lapic_msr_read(struct cpu *cpu, uint32_t index, uint64_t *ret);
 int lapic_msr_write(struct cpu *cpu, uint32_t index, uint64_t value);
-int lapic_set_base(struct cpu *cpu, uint64_t value);
+int lapic_set_base(struct cpu *cpu, uint64_t value, bool host_initiated);
 /* KVM's paravirtual MSRs (kvmclock, async pf, steal time, EOI, poll control) and hypercalls. */
 int pv_msr_read(struct cpu *cpu, uint32_t index, uint64_t *ret);
 int pv_msr_write(struct cpu *cpu, uint32_t index, uint64_t value);

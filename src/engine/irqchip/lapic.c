@@ -552,6 +552,9 @@ static int write_reg(struct lapic *a, unsigned off, uint32_t v)
         if (!x2) {
             return -EINVAL;
         }
+        if (v > 0xff) {
+            return -EINVAL;
+        }
         (void)accept(a, APIC_DM_FIXED, (uint8_t)v, false);
         return 0;
     default:
@@ -592,8 +595,15 @@ bool lapic_mmio(struct cpu *cpu, uint64_t gpa, uint8_t *data, unsigned len, bool
     unsigned off = (unsigned)(gpa & 0xfff);
     uint32_t v = 0;
 
-    if (a == NULL || !hw_enabled(a) || is_x2apic(a) || gpa < base || gpa >= base + 4096) {
+    if (a == NULL || gpa < base || gpa >= base + 4096) {
         return false;
+    }
+    /* Nothing answers there while the APIC is off or in x2APIC mode, as in KVM by default. */
+    if (!hw_enabled(a) || is_x2apic(a)) {
+        if (!write) {
+            memset(data, 0xff, len);
+        }
+        return true;
     }
     /* Registers are 32 bits at multiples of 16; other accesses are undefined (SDM 3A, 10.4.1). */
     if (write) {
@@ -621,6 +631,23 @@ enum {
     MSR_X2APIC_ICR = 0x830
 };
 
+/* Table 10-6 of SDM 3A. */
+static bool x2apic_readable(unsigned off)
+{
+    static const uint16_t single[] = {
+        REG_ID,        REG_VERSION,    REG_TPR,         REG_PPR,      REG_LDR,       REG_SVR,
+        REG_ESR,       REG_LVT_TIMER,  REG_LVT_THERMAL, REG_LVT_PERF, REG_LVT_LINT0, REG_LVT_LINT1,
+        REG_LVT_ERROR, REG_TIMER_INIT, REG_TIMER_COUNT, REG_TIMER_DIV
+    };
+
+    for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
+        if (single[i] == off) {
+            return true;
+        }
+    }
+    return off >= REG_ISR && off < REG_ESR;
+}
+
 int lapic_msr_read(struct cpu *cpu, uint32_t index, uint64_t *ret)
 {
     struct lapic *a = cpu->lapic;
@@ -640,16 +667,8 @@ int lapic_msr_read(struct cpu *cpu, uint32_t index, uint64_t *ret)
         *ret = (uint64_t)reg(a, REG_ICR2) << 32 | reg(a, REG_ICR);
         return 0;
     }
-    if ((index - MSR_X2APIC_FIRST) * 16 >= APIC_REG_BYTES) {
+    if (!x2apic_readable((index - MSR_X2APIC_FIRST) * 16)) {
         return -EINVAL;
-    }
-    switch ((index - MSR_X2APIC_FIRST) * 16) {
-    case REG_DFR:
-    case 0:
-    case 0x10:
-        return -EINVAL;
-    default:
-        break;
     }
     r = read_reg(a, (index - MSR_X2APIC_FIRST) * 16, &v);
     *ret = v;
@@ -681,17 +700,36 @@ int lapic_msr_write(struct cpu *cpu, uint32_t index, uint64_t value)
     return write_reg(a, off, (uint32_t)value);
 }
 
-int lapic_set_base(struct cpu *cpu, uint64_t value)
+/* Does the guest's CPUID show x2APIC (leaf 1, ECX bit 21)? */
+static bool has_x2apic(const struct vcpu *v)
+{
+    for (unsigned i = 0; i < v->n_cpuid; i++) {
+        if (v->cpuid[i].function == 1) {
+            return (v->cpuid[i].ecx >> 21 & 1) != 0;
+        }
+    }
+    return false;
+}
+
+/* The transitions that a guest may not make (SDM 3A, 10.12.5). */
+static bool bad_transition(uint64_t old, uint64_t value)
+{
+    if ((old & BASE_X2APIC) != 0) {
+        return (value & (BASE_ENABLED | BASE_X2APIC)) == BASE_ENABLED;
+    }
+    return (old & BASE_ENABLED) == 0 && (value & BASE_X2APIC) != 0;
+}
+
+int lapic_set_base(struct cpu *cpu, uint64_t value, bool host_initiated)
 {
     uint64_t old = cpu->apic_base;
     uint64_t changed = old ^ value;
     struct lapic *a = cpu->lapic;
 
-    /* Reserved bits, and the transitions that SDM 3A, 10.12.5 forbids. */
     if ((value & ~(0x000ffffffffff000ull | BASE_BSP | BASE_X2APIC | BASE_ENABLED)) != 0 ||
         (value & (BASE_X2APIC | BASE_ENABLED)) == BASE_X2APIC ||
-        ((old & BASE_X2APIC) != 0 && (value & BASE_ENABLED) != 0 && (value & BASE_X2APIC) == 0) ||
-        ((old & BASE_ENABLED) == 0 && (value & BASE_X2APIC) != 0 && a != NULL)) {
+        ((value & BASE_X2APIC) != 0 && !host_initiated && !has_x2apic(cpu->vcpu)) ||
+        (!host_initiated && bad_transition(old, value))) {
         return -EINVAL;
     }
     cpu->apic_base = value;

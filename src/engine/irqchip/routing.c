@@ -142,7 +142,7 @@ int irqchip_irq_line_status(void *object, void *arg)
     struct vm *vm = object;
     struct kvm_irq_level *level = arg;
 
-    if (vm->irqchip == NULL || vm->irqchip->split) {
+    if (vm->irqchip == NULL) {
         return -ENXIO;
     }
     level->status = irqchip_set_gsi(vm, level->irq, IRQ_SOURCE_CLIENT, level->level != 0);

@@ -5,6 +5,9 @@
  *
  * mmap(), poll() and the like need no help: our descriptors are memory files.
  */
+/* open and open64 are two symbols to answer for: no redirection of one to the other. */
+#undef _FILE_OFFSET_BITS
+
 #include "vireo/kvm.h"
 
 #include <dlfcn.h>
@@ -12,6 +15,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>

@@ -292,7 +292,7 @@ int cpu_msr_write(struct cpu *cpu, uint32_t index, uint64_t value, bool host_ini
             cpu->apic_base = value;
             return 0;
         }
-        return lapic_set_base(cpu, value);
+        return lapic_set_base(cpu, value, host_initiated);
     case MSR_EFER:
         return control_set_efer(cpu, value, host_initiated);
     case MSR_TSC_AUX:
