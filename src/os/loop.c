@@ -24,9 +24,13 @@ struct loop {
     int quit_code;
     int wake_fd;
     sd_event_source *wake;
+    loop_guard_fn *enter; /* NULL: no guard */
+    loop_guard_fn *leave;
+    void *guard_arg;
 };
 
 struct loop_source {
+    struct loop *loop;
     sd_event_source *src;
     union {
         loop_fd_fn *fd;
@@ -36,6 +40,20 @@ struct loop_source {
     } fn;
     void *arg;
 };
+
+static void enter(struct loop *loop)
+{
+    if (loop->enter != NULL) {
+        loop->enter(loop->guard_arg);
+    }
+}
+
+static void leave(struct loop *loop)
+{
+    if (loop->leave != NULL) {
+        loop->leave(loop->guard_arg);
+    }
+}
 
 static int on_wake(sd_event_source *src, int fd, uint32_t revents, void *arg)
 {
@@ -61,7 +79,9 @@ static int on_wake(sd_event_source *src, int fd, uint32_t revents, void *arg)
     LIST_FOREACH_SAFE (&todo, it) {
         struct call *call = CONTAINER_OF(it, struct call, link);
 
+        enter(loop);
         call->fn(call->arg);
+        leave(loop);
         free(call);
     }
     return 0;
@@ -105,6 +125,13 @@ struct loop *loop_free(struct loop *loop)
         free(loop);
     }
     return NULL;
+}
+
+void loop_set_guard(struct loop *loop, loop_guard_fn *enter_fn, loop_guard_fn *leave_fn, void *arg)
+{
+    loop->enter = enter_fn;
+    loop->leave = leave_fn;
+    loop->guard_arg = arg;
 }
 
 int loop_run(struct loop *loop)
@@ -160,45 +187,58 @@ uint64_t loop_now_usec(void)
 static int on_fd(sd_event_source *src, int fd, uint32_t revents, void *arg)
 {
     struct loop_source *s = arg;
+    struct loop *loop = s->loop; /* s may be freed by its own callback */
 
     (void)src;
+    enter(loop);
     s->fn.fd(fd, revents, s->arg);
+    leave(loop);
     return 0;
 }
 
 static int on_timer(sd_event_source *src, uint64_t usec, void *arg)
 {
     struct loop_source *s = arg;
+    struct loop *loop = s->loop; /* s may be freed by its own callback */
 
     (void)src;
     (void)usec;
+    enter(loop);
     s->fn.timer(s->arg);
+    leave(loop);
     return 0;
 }
 
 static int on_signal(sd_event_source *src, const struct signalfd_siginfo *si, void *arg)
 {
     struct loop_source *s = arg;
+    struct loop *loop = s->loop; /* s may be freed by its own callback */
 
     (void)src;
+    enter(loop);
     s->fn.signal((int)si->ssi_signo, s->arg);
+    leave(loop);
     return 0;
 }
 
 static int on_child(sd_event_source *src, const siginfo_t *si, void *arg)
 {
     struct loop_source *s = arg;
+    struct loop *loop = s->loop; /* s may be freed by its own callback */
 
     (void)src;
+    enter(loop);
     s->fn.child(si->si_pid, si->si_code, si->si_status, s->arg);
+    leave(loop);
     return 0;
 }
 
-static struct loop_source *source_new(void *arg)
+static struct loop_source *source_new(struct loop *loop, void *arg)
 {
     struct loop_source *s = calloc(1, sizeof(*s));
 
     if (s != NULL) {
+        s->loop = loop;
         s->arg = arg;
     }
     return s;
@@ -218,7 +258,7 @@ static int source_done(struct loop_source *s, int r, struct loop_source **ret)
 int loop_add_fd(struct loop *loop, int fd, uint32_t epoll_events, loop_fd_fn *fn, void *arg,
                 struct loop_source **ret)
 {
-    struct loop_source *s = source_new(arg);
+    struct loop_source *s = source_new(loop, arg);
 
     if (s == NULL) {
         return -ENOMEM;
@@ -234,7 +274,7 @@ int loop_fd_events(struct loop_source *s, uint32_t epoll_events)
 
 int loop_add_timer(struct loop *loop, loop_timer_fn *fn, void *arg, struct loop_source **ret)
 {
-    struct loop_source *s = source_new(arg);
+    struct loop_source *s = source_new(loop, arg);
     int r;
 
     if (s == NULL) {
@@ -272,7 +312,7 @@ static int block_signal(int signo)
 int loop_add_signal(struct loop *loop, int signo, loop_signal_fn *fn, void *arg,
                     struct loop_source **ret)
 {
-    struct loop_source *s = source_new(arg);
+    struct loop_source *s = source_new(loop, arg);
     int r;
 
     if (s == NULL) {
@@ -289,7 +329,7 @@ int loop_add_signal(struct loop *loop, int signo, loop_signal_fn *fn, void *arg,
 int loop_add_child(struct loop *loop, pid_t pid, loop_child_fn *fn, void *arg,
                    struct loop_source **ret)
 {
-    struct loop_source *s = source_new(arg);
+    struct loop_source *s = source_new(loop, arg);
     int r;
 
     if (s == NULL) {

@@ -28,6 +28,11 @@ int loop_run(struct loop *loop);
 int loop_step(struct loop *loop, uint64_t timeout_usec);
 void loop_quit(struct loop *loop, int code);
 
+/* enter and leave are called around every callback: how a loop shares objects with other threads
+ * under one lock. Set before the loop runs. */
+typedef void loop_guard_fn(void *arg);
+void loop_set_guard(struct loop *loop, loop_guard_fn *enter, loop_guard_fn *leave, void *arg);
+
 /* CLOCK_MONOTONIC now, in microseconds. */
 uint64_t loop_now_usec(void);
 

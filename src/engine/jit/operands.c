@@ -171,10 +171,7 @@ void tr_check(struct tr *t, unsigned size, bool write, bool align)
     struct emit *e = t->e;
 
     tr_need_flags(t);
-    emit_rr(e, true, 0x89, HS, HT);
-    emit_rr(e, true, 0xc1, 5, HT);
-    emit_1(e, TLB_SLOT_BITS);
-    emit_rr(e, false, 0x31, HS, HT);
+    emit_rr(e, false, 0x89, HS, HT);
     emit_rr(e, false, 0xc1, 5, HT);
     emit_1(e, 12 - TLB_ENTRY_SHIFT);
     emit_rr(e, false, 0x81, 4, HT);

@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/cli/build.h"
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "block/core/block.h"
+#include "os/fd.h"
+#include "vmm/accel/cpuid.h"
+#include "vmm/char/chardev.h"
+#include "vmm/cli/config.h"
+#include "vmm/dev/device.h"
+#include "vmm/dev/misc/fw_cfg.h"
+#include "vmm/machine/class.h"
+#include "vmm/machine/machine.h"
+#include "vmm/net/netdev.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { MAX_FW_CFG_FILE = 16 << 20 };
+
+/* The machine's properties are set on the board; accel= was taken by the parser. */
+static int make_board(struct machine *m, struct config *c, struct err **err)
+{
+    const char *type = keyval_get(c->machine, "type");
+    int r;
+
+    m->cls = type != NULL ? machine_class_find(type) : machine_classes[0];
+    if (m->cls == NULL) {
+        return err_set(err, EINVAL, "-machine: '%s' is no machine of ours: see -machine help",
+                       type);
+    }
+    if (c->n_cpus > m->cls->max_cpus) {
+        return err_set(err, EINVAL, "-smp %u: machine '%s' has at most %u CPUs", c->n_cpus,
+                       m->cls->name, m->cls->max_cpus);
+    }
+    m->board = calloc(1, m->cls->board_size);
+    if (m->board == NULL) {
+        return err_set(err, ENOMEM, "no memory");
+    }
+    r = opt_defaults(m->cls->opts, m->board, err);
+    for (size_t i = 0; r == 0 && i < c->machine->n; i++) {
+        const struct keyval_pair *p = &c->machine->pairs[i];
+
+        if (!str_eq(p->key, "type") && !str_eq(p->key, "accel")) {
+            r = opt_set(m->cls->opts, m->board, p->key, p->value, err);
+            if (r < 0) {
+                err_prefix(err, "-machine %s: ", m->cls->name);
+            }
+        }
+    }
+    return r;
+}
+
+static int parse_uuid(struct machine *m, const char *text, struct err **err)
+{
+    unsigned n = 0;
+
+    for (const char *p = text; *p != '\0' && n < 32; p++) {
+        const char *digits = "0123456789abcdef";
+        const char *d;
+
+        if (*p == '-') {
+            continue;
+        }
+        d = strchr(digits, *p >= 'A' && *p <= 'F' ? *p + 32 : *p);
+        if (d == NULL) {
+            break;
+        }
+        m->uuid[n / 2] = (uint8_t)(m->uuid[n / 2] << 4 | (d - digits));
+        n++;
+    }
+    if (n != 32 || strlen(text) != 36) {
+        return err_set(err, EINVAL, "-uuid: '%s' is no UUID", text);
+    }
+    m->has_uuid = true;
+    return 0;
+}
+
+static int parse_rtc(struct machine *m, const char *base, struct err **err)
+{
+    time_t now = time(NULL);
+    struct tm tm = { .tm_isdst = -1 };
+
+    if (base == NULL || str_eq(base, "utc")) {
+        return 0;
+    }
+    if (str_eq(base, "localtime")) {
+        if (localtime_r(&now, &tm) != NULL) {
+            m->rtc_offset_usec = (int64_t)tm.tm_gmtoff * 1000000;
+        }
+        return 0;
+    }
+    if (strptime(base, "%Y-%m-%dT%H:%M:%S", &tm) == NULL &&
+        strptime(base, "%Y-%m-%d", &tm) == NULL) {
+        return err_set(err, EINVAL, "-rtc: base=%s is neither utc nor localtime nor a date", base);
+    }
+    m->rtc_offset_usec = (timegm(&tm) - now) * INT64_C(1000000);
+    return 0;
+}
+
+static int make_cpus(struct machine *m, const struct config *c, struct err **err)
+{
+    m->vcpus = calloc(m->n_vcpus, sizeof(*m->vcpus));
+    if (m->vcpus == NULL) {
+        return err_set(err, ENOMEM, "no memory");
+    }
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        int r = vcpu_init(&m->vcpus[i], m, i, err);
+
+        if (r < 0) {
+            return r;
+        }
+    }
+    (void)c;
+    return 0;
+}
+
+static int give_memory(struct machine *m, struct err **err)
+{
+    for (unsigned i = 0; i < m->mem.n; i++) {
+        const struct gmem_region *g = &m->mem.regions[i];
+        int r = accel_set_memory(m->accel, i, g->gpa, g->size, g->host, g->rom, err);
+
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* ---- back ends ---- */
+
+static struct block_node *lookup_node(void *arg, const char *name)
+{
+    return hash_get(((struct machine *)arg)->blocks, name);
+}
+
+static int add_node(struct machine *m, struct block_ctx *blocks, struct keyval *opts,
+                    const char *name, struct err **err)
+{
+    CLEANUP(block_unrefp) struct block_node *node = NULL;
+    int r = block_open(blocks, opts, lookup_node, m, &node, err);
+
+    if (r == 0) {
+        r = keyval_check_used(opts, err);
+    }
+    if (r == 0 && hash_add(m->blocks, name, node) < 0) {
+        r = err_set(err, EEXIST, "block node '%s' exists already", name);
+    }
+    if (r == 0) {
+        node = NULL; /* the table's now */
+    }
+    return r;
+}
+
+static int add_blockdev(struct machine *m, struct block_ctx *blocks, struct keyval *opts,
+                        struct err **err)
+{
+    const char *name = keyval_get(opts, "node-name");
+
+    return name == NULL ? err_set(err, EINVAL, "-blockdev: node-name= is missing")
+                        : add_node(m, blocks, opts, name, err);
+}
+
+/* -drive is -blockdev in one option: format over file, with its own words for caching. */
+static int drive_to_node(struct keyval *drive, struct keyval **ret, struct err **err)
+{
+    static const struct {
+        const char *name;
+        bool direct, no_flush;
+    } caches[] = {
+        { "writeback", false, false }, { "writethrough", false, false }, { "none", true, false },
+        { "directsync", true, false }, { "unsafe", false, true },
+    };
+    CLEANUP(keyval_freep) struct keyval *node = NULL;
+    const char *file = keyval_get(drive, "file");
+    const char *format = keyval_get(drive, "format");
+    const char *cache = keyval_get(drive, "cache");
+    const char *read_only = keyval_get(drive, "readonly");
+    const char *discard = keyval_get(drive, "discard");
+    bool found = cache == NULL;
+    int r;
+
+    (void)keyval_get(drive, "aio");
+    (void)keyval_get(drive, "media");
+    if (read_only == NULL) {
+        read_only = keyval_get(drive, "read-only");
+    }
+    if (file == NULL) {
+        return err_set(err, EINVAL, "file= is missing");
+    }
+    if (format != NULL && block_driver_find(format) == NULL) {
+        return err_set(err, EINVAL, "'%s' is no image format of ours", format);
+    }
+    r = keyval_parse("", NULL, false, &node, err);
+    if (r == 0) {
+        r = keyval_add(node, "driver", format != NULL ? format : "raw");
+    }
+    if (r == 0) {
+        r = keyval_add(node, "file.driver", "file");
+    }
+    if (r == 0) {
+        r = keyval_add(node, "file.filename", file);
+    }
+    for (size_t i = 0; r == 0 && cache != NULL && i < sizeof(caches) / sizeof(caches[0]); i++) {
+        if (str_eq(caches[i].name, cache)) {
+            found = true;
+            r = keyval_add(node, "file.cache.direct", caches[i].direct ? "on" : "off");
+            if (r == 0) {
+                r = keyval_add(node, "cache.no-flush", caches[i].no_flush ? "on" : "off");
+            }
+        }
+    }
+    if (!found) {
+        return err_set(err, EINVAL, "cache=%s is unknown", cache);
+    }
+    if (r == 0 && read_only != NULL) {
+        r = keyval_add(node, "read-only", read_only);
+    }
+    if (r == 0 && discard != NULL) {
+        r = keyval_add(node, "file.discard", discard);
+        if (r == 0) {
+            r = keyval_add(node, "discard", discard);
+        }
+    }
+    *ret = TAKE_PTR(node);
+    return r;
+}
+
+static int add_device_text(struct machine *m, const char *text, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *kv = NULL;
+    int r = text != NULL ? keyval_parse(text, "driver", false, &kv, err) : -ENOMEM;
+
+    return r == 0 ? device_create(m, device_class_find(keyval_get(kv, "driver")), kv, NULL, err)
+                  : r;
+}
+
+static int add_drive(struct machine *m, struct block_ctx *blocks, struct keyval *drive, size_t n,
+                     struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *node = NULL;
+    const char *id = keyval_get(drive, "id");
+    const char *interface = keyval_get(drive, "if");
+    AUTO_FREE char *made_id = id == NULL ? str_format("drive%zu", n) : strdup(id);
+    int r = made_id != NULL ? drive_to_node(drive, &node, err) : -ENOMEM;
+
+    if (r == 0) {
+        r = keyval_check_used(drive, err);
+    }
+    if (r == 0) {
+        r = add_node(m, blocks, node, made_id, err);
+    }
+    if (r == 0 && (interface == NULL || str_eq(interface, "virtio"))) {
+        AUTO_FREE char *text = str_format("virtio-blk-device,drive=%s", made_id);
+
+        r = add_device_text(m, text, err);
+    } else if (r == 0 && !str_eq(interface, "none")) {
+        r = err_set(err, EINVAL, "if=%s: this machine has none and virtio", interface);
+    }
+    if (r < 0) {
+        err_prefix(err, "-drive: ");
+    }
+    return r;
+}
+
+static int add_nic(struct machine *m, struct keyval *opts, size_t n, struct err **err)
+{
+    AUTO_FREE char *id = str_format("nic%zu", n);
+    AUTO_FREE char *text = NULL;
+    const char *mac = keyval_get(opts, "mac");
+    const char *model = keyval_get(opts, "model");
+    int r = id != NULL ? keyval_add(opts, "id", id) : -ENOMEM;
+
+    if (model != NULL && !str_starts(model, "virtio")) {
+        return err_set(err, EINVAL, "-nic: model=%s: this machine has virtio", model);
+    }
+    if (r == 0) {
+        r = netdev_add(m, opts, err);
+    }
+    text = str_format("virtio-net-device,netdev=%s%s%s", id, mac != NULL ? ",mac=" : "",
+                      mac != NULL ? mac : "");
+    return r == 0 ? add_device_text(m, text, err) : r;
+}
+
+/* Objects that something else names; what they are is known by their class alone. */
+static int add_object(struct machine *m, struct keyval *opts, struct err **err)
+{
+    static const char *const known[] = { "rng-random", "rng-builtin", "memory-backend-ram",
+                                         "memory-backend-memfd", "memory-backend-file" };
+    static char present[] = "present";
+    const char *type = keyval_get(opts, "qom-type");
+    const char *id = keyval_get(opts, "id");
+
+    for (size_t i = 0; type != NULL && i < sizeof(known) / sizeof(known[0]); i++) {
+        if (str_eq(type, known[i])) {
+            if (id == NULL) {
+                return err_set(err, EINVAL, "-object %s: id= is missing", type);
+            }
+            return hash_add(m->objects, id, present) == 0
+                       ? 0
+                       : err_set(err, EEXIST, "-object: id '%s' is taken", id);
+        }
+    }
+    return err_set(err, EINVAL, "-object: '%s' is no object of ours", type != NULL ? type : "");
+}
+
+static int add_device(struct machine *m, struct keyval *opts, struct err **err)
+{
+    const char *driver = keyval_get(opts, "driver");
+    const struct device_class *cls = driver != NULL ? device_class_find(driver) : NULL;
+    const char *nearest = NULL;
+    unsigned best = 6;
+
+    if (cls != NULL && !cls->internal) {
+        int r = device_create(m, cls, opts, NULL, err);
+
+        if (r < 0) {
+            err_prefix(err, "-device: ");
+        }
+        return r;
+    }
+    for (const struct device_class *const *c = device_classes; driver != NULL && *c != NULL; c++) {
+        unsigned d = str_distance((*c)->name, driver);
+
+        if (!(*c)->internal && d < best) {
+            best = d;
+            nearest = (*c)->name;
+        }
+    }
+    return nearest != NULL
+               ? err_set(err, ENODEV, "-device: '%s' is no device of ours: did you mean '%s'?",
+                         driver, nearest)
+               : err_set(err, ENODEV, "-device: '%s' is no device of ours: see -device help",
+                         driver != NULL ? driver : "");
+}
+
+static int add_fw_cfg(struct machine *m, struct keyval *opts, struct err **err)
+{
+    const char *name = keyval_get(opts, "name");
+    const char *string = keyval_get(opts, "string");
+    const char *file = keyval_get(opts, "file");
+    AUTO_FREE char *data = NULL;
+    size_t len = 0;
+    int r = 0;
+
+    if (name == NULL || (string == NULL) == (file == NULL)) {
+        return err_set(err, EINVAL, "-fw_cfg: name= and one of string= and file= are needed");
+    }
+    if (file != NULL) {
+        r = file_slurp(file, MAX_FW_CFG_FILE, &data, &len);
+        if (r < 0) {
+            return err_set(err, -r, "-fw_cfg: cannot read '%s': %s", file, strerror(-r));
+        }
+    }
+    LIST_FOREACH (&m->devices, it) {
+        struct device *dev = CONTAINER_OF(it, struct device, link);
+
+        if (str_eq(dev->cls->name, "fw_cfg_io")) {
+            return fw_cfg_add_file(dev, name, file != NULL ? data : string,
+                                   (uint32_t)(file != NULL ? len : strlen(string)), err);
+        }
+    }
+    return err_set(err, ENODEV, "-fw_cfg: this machine has none");
+}
+
+/* ---- serial ports ---- */
+
+static int add_serials(struct machine *m, const struct config *c, struct err **err)
+{
+    size_t n = c->serials.n;
+    const char *dflt = NULL;
+    int r = 0;
+
+    /* As QEMU: -nographic puts the first port on the terminal. */
+    if (n == 0 && !c->nodefaults && c->display == DISPLAY_NOGRAPHIC) {
+        dflt = "mon:stdio";
+    }
+    for (size_t i = 0; r == 0 && i < (dflt != NULL ? 1 : n); i++) {
+        const char *text = dflt != NULL ? dflt : c->serials.items[i];
+        AUTO_FREE char *id = str_format("serial%zu", i);
+        struct chardev *chr = NULL;
+
+        r = id != NULL ? chardev_add_short(m, text, id, &chr, err) : -ENOMEM;
+        if (r < 0) {
+            err_prefix(err, "-serial: ");
+        } else if (!str_eq(text, "none")) {
+            r = m->cls->add_serial(m, (unsigned)i, chr->id, err);
+        }
+    }
+    if (r == 0 && n == 0 && dflt == NULL && !c->nodefaults) {
+        r = m->cls->add_serial(m, 0, NULL, err);
+    }
+    return r;
+}
+
+static int add_backends(struct machine *m, struct block_ctx *blocks, struct config *c,
+                        struct err **err)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_OBJECT].n; i++) {
+        r = add_object(m, c->lists[LIST_OBJECT].items[i], err);
+    }
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_CHARDEV].n; i++) {
+        r = chardev_add(m, c->lists[LIST_CHARDEV].items[i], NULL, err);
+    }
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_BLOCKDEV].n; i++) {
+        r = add_blockdev(m, blocks, c->lists[LIST_BLOCKDEV].items[i], err);
+    }
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_NETDEV].n; i++) {
+        r = netdev_add(m, c->lists[LIST_NETDEV].items[i], err);
+    }
+    return r;
+}
+
+static int add_devices(struct machine *m, struct block_ctx *blocks, struct config *c,
+                       struct err **err)
+{
+    int r = add_serials(m, c, err);
+
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_FW_CFG].n; i++) {
+        r = add_fw_cfg(m, c->lists[LIST_FW_CFG].items[i], err);
+    }
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_DRIVE].n; i++) {
+        r = add_drive(m, blocks, c->lists[LIST_DRIVE].items[i], i, err);
+    }
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_NIC].n; i++) {
+        r = add_nic(m, c->lists[LIST_NIC].items[i], i, err);
+    }
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_DEVICE].n; i++) {
+        r = add_device(m, c->lists[LIST_DEVICE].items[i], err);
+    }
+    return r;
+}
+
+static int open_accel(struct machine *m, const struct config *c, struct err **err)
+{
+    const struct accel_provider *p;
+    AUTO_FREE char *why = NULL;
+    int r = accel_choose(c->accel, &p, &why, err);
+
+    if (r < 0) {
+        return r;
+    }
+    if (why != NULL && !c->quiet) {
+        log_note("%s", why);
+    }
+    return accel_open(p, &m->accel, err);
+}
+
+int machine_build(struct config *c, struct loop *loop, struct machine **ret,
+                  struct block_ctx **ret_blocks, struct err **err)
+{
+    const struct board_config board = {
+        .kernel = c->kernel, .initrd = c->initrd, .append = c->append, .bios = c->bios
+    };
+    struct machine *m = NULL;
+    int r;
+
+    if (c->kernel == NULL && (c->initrd != NULL || c->append != NULL)) {
+        return err_set(err, EINVAL, "-initrd and -append need -kernel");
+    }
+    r = machine_new(loop, &m, err);
+    if (r < 0) {
+        return r;
+    }
+    *ret = m; /* the caller tears down what there is, also after an error */
+    m->no_reboot = c->no_reboot;
+    m->no_shutdown = c->no_shutdown;
+    m->name = c->name != NULL ? strdup(c->name) : NULL;
+    m->ram_bytes = c->memory;
+    r = block_ctx_new(loop, ret_blocks, err);
+    if (r == 0) {
+        r = make_board(m, c, err);
+    }
+    if (r == 0 && c->uuid != NULL) {
+        r = parse_uuid(m, c->uuid, err);
+    }
+    if (r == 0) {
+        r = parse_rtc(m, c->rtc_base, err);
+    }
+    if (r == 0) {
+        r = cpu_model_parse(c->cpu != NULL ? c->cpu : m->cls->default_cpu, c->n_cpus, &m->cpu, err);
+        if (r < 0) {
+            err_prefix(err, "-cpu: ");
+        }
+    }
+    if (r == 0) {
+        r = open_accel(m, c, err);
+    }
+    m->n_vcpus = c->n_cpus;
+    if (r == 0) {
+        r = m->cls->init(m, err);
+    }
+    if (r == 0) {
+        r = make_cpus(m, c, err);
+    }
+    if (r == 0) {
+        r = add_backends(m, *ret_blocks, c, err);
+    }
+    if (r == 0) {
+        r = add_devices(m, *ret_blocks, c, err);
+    }
+    if (r == 0) {
+        r = m->cls->finish(m, &board, err);
+    }
+    if (r == 0) {
+        r = give_memory(m, err);
+    }
+    return r == 0 ? machine_reset(m, CAUSE_NONE, err) : r;
+}
+
+static int unref_node(const char *key, void *value, void *arg)
+{
+    (void)key;
+    (void)arg;
+    (void)block_unref(value);
+    return 0;
+}
+
+void machine_tear_down(struct machine *m, struct block_ctx *blocks)
+{
+    if (m == NULL) {
+        (void)block_ctx_free(blocks);
+        return;
+    }
+    machine_free_devices(m);
+    (void)hash_each(m->blocks, unref_node, NULL);
+    (void)block_ctx_free(blocks);
+    netdev_free_all(m);
+    chardev_free_all(m);
+    (void)machine_free(m);
+}

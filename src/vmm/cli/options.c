@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * options.c - the command line: QEMU's option names in one table, from which parsing and -help
+ * come.
+ */
+#include "vmm/cli/config.h"
+#include "vmm/cli/help.h"
+
+#include "base/log.h"
+#include "base/opt.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { INFO_ANSWERED = 1 };
+
+struct cli_option {
+    const char *name;
+    const char *arg; /* form of the argument, NULL: none */
+    const char *help;
+    int (*set)(struct config *c, const char *value, struct err **err);
+};
+
+extern const struct cli_option cli_options[];
+
+static int set_text(char **to, const char *value)
+{
+    char *copy = strdup(value);
+
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    free(*to);
+    *to = copy;
+    return 0;
+}
+
+static int add_text(struct config_texts *t, const char *value)
+{
+    char **more = reallocarray(t->items, t->n + 1, sizeof(*more));
+
+    if (more == NULL) {
+        return -ENOMEM;
+    }
+    t->items = more;
+    t->items[t->n] = strdup(value);
+    return t->items[t->n++] != NULL ? 0 : -ENOMEM;
+}
+
+static int add_list(struct config *c, enum config_list_kind kind, const char *value,
+                    const char *implied, bool flags, struct err **err)
+{
+    struct config_list *l = &c->lists[kind];
+    struct keyval **more = reallocarray(l->items, l->n + 1, sizeof(*more));
+    int r;
+
+    if (more == NULL) {
+        return -ENOMEM;
+    }
+    l->items = more;
+    r = keyval_parse(value, implied, flags, &l->items[l->n], err);
+    l->n += r == 0;
+    return r;
+}
+
+static int merge(struct keyval *into, const struct keyval *from)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < from->n && r == 0; i++) {
+        r = keyval_add(into, from->pairs[i].key, from->pairs[i].value);
+    }
+    return r;
+}
+
+static int set_machine(struct config *c, const char *v, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *kv = NULL;
+    const char *accel;
+    int r;
+
+    if (str_eq(v, "help") || str_eq(v, "?")) {
+        help_machines();
+        return INFO_ANSWERED;
+    }
+    r = keyval_parse(v, "type", true, &kv, err);
+    if (r == 0) {
+        r = merge(c->machine, kv);
+    }
+    accel = r == 0 ? keyval_get(kv, "accel") : NULL;
+    return accel != NULL ? set_text(&c->accel, accel) : r;
+}
+
+static int set_accel(struct config *c, const char *v, struct err **err)
+{
+    size_t len = strcspn(v, ",");
+    AUTO_FREE char *name = strndup(v, len);
+
+    (void)err;
+    if (name != NULL && (str_eq(name, "help") || str_eq(name, "?"))) {
+        c->accel_help = true;
+        return 0;
+    }
+    return name != NULL ? set_text(&c->accel, name) : -ENOMEM;
+}
+
+static int set_enable_kvm(struct config *c, const char *v, struct err **err)
+{
+    (void)v;
+    (void)err;
+    return set_text(&c->accel, "kvm");
+}
+
+static int set_cpu(struct config *c, const char *v, struct err **err)
+{
+    (void)err;
+    if (str_eq(v, "help") || str_eq(v, "?")) {
+        help_cpus();
+        return INFO_ANSWERED;
+    }
+    return set_text(&c->cpu, v);
+}
+
+static int set_memory(struct config *c, const char *v, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *kv = NULL;
+    const char *size;
+    uint64_t plain;
+    int r = keyval_parse(v, "size", false, &kv, err);
+
+    if (r < 0) {
+        return r;
+    }
+    size = keyval_get(kv, "size");
+    if (size == NULL) {
+        return err_set(err, EINVAL, "a size is missing");
+    }
+    if (str_to_u64(size, 10, &plain) == 0) { /* without a suffix: MiB */
+        if (plain > UINT64_MAX >> 20) {
+            return err_set(err, ERANGE, "'%s' is too much memory", size);
+        }
+        c->memory = plain << 20;
+        return 0;
+    }
+    return opt_parse_size(size, &c->memory) < 0
+               ? err_set(err, EINVAL, "'%s' is no memory size (512, 2G ...)", size)
+               : 0;
+}
+
+static int set_smp(struct config *c, const char *v, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *kv = NULL;
+    unsigned long long cpus;
+    unsigned long long sockets;
+    unsigned long long cores;
+    unsigned long long threads;
+    int r = keyval_parse(v, "cpus", false, &kv, err);
+
+    if (r == 0) {
+        r = keyval_get_u64(kv, "sockets", 1, &sockets, err);
+    }
+    if (r == 0) {
+        r = keyval_get_u64(kv, "cores", 1, &cores, err);
+    }
+    if (r == 0) {
+        r = keyval_get_u64(kv, "threads", 1, &threads, err);
+    }
+    if (r == 0) {
+        r = keyval_get_u64(kv, "cpus", sockets * cores * threads, &cpus, err);
+    }
+    if (r == 0 && (cpus == 0 || cpus > 1024)) {
+        return err_set(err, EINVAL, "'%s': the number of CPUs must be 1 or more", v);
+    }
+    c->n_cpus = r == 0 ? (unsigned)cpus : 1;
+    return r;
+}
+
+#define TEXT_OPTION(fn, member)                                      \
+    static int fn(struct config *c, const char *v, struct err **err) \
+    {                                                                \
+        (void)err;                                                   \
+        return set_text(&c->member, v);                              \
+    }
+TEXT_OPTION(set_kernel, kernel)
+TEXT_OPTION(set_initrd, initrd)
+TEXT_OPTION(set_append, append)
+TEXT_OPTION(set_bios, bios)
+TEXT_OPTION(set_pidfile, pidfile)
+TEXT_OPTION(set_uuid, uuid)
+
+#define FLAG_OPTION(fn, member)                                      \
+    static int fn(struct config *c, const char *v, struct err **err) \
+    {                                                                \
+        (void)v;                                                     \
+        (void)err;                                                   \
+        c->member = true;                                            \
+        return 0;                                                    \
+    }
+FLAG_OPTION(set_nodefaults, nodefaults)
+FLAG_OPTION(set_no_reboot, no_reboot)
+FLAG_OPTION(set_no_shutdown, no_shutdown)
+FLAG_OPTION(set_stopped, start_stopped)
+FLAG_OPTION(set_daemonize, daemonize)
+FLAG_OPTION(set_quiet, quiet)
+
+#define LIST_OPTION(fn, kind, implied, flags)                        \
+    static int fn(struct config *c, const char *v, struct err **err) \
+    {                                                                \
+        return add_list(c, kind, v, implied, flags, err);            \
+    }
+LIST_OPTION(set_chardev, LIST_CHARDEV, "backend", true)
+LIST_OPTION(set_blockdev, LIST_BLOCKDEV, "driver", false)
+LIST_OPTION(set_netdev, LIST_NETDEV, "type", true)
+LIST_OPTION(set_object, LIST_OBJECT, "qom-type", true)
+LIST_OPTION(set_fw_cfg, LIST_FW_CFG, "name", false)
+LIST_OPTION(set_mon, LIST_MON, "chardev", true)
+LIST_OPTION(set_drive, LIST_DRIVE, "file", true)
+
+static int set_device(struct config *c, const char *v, struct err **err)
+{
+    if (str_eq(v, "help") || str_eq(v, "?")) {
+        help_devices();
+        return INFO_ANSWERED;
+    }
+    if (str_ends(v, ",help") || str_ends(v, ",?")) {
+        AUTO_FREE char *name = strndup(v, strcspn(v, ","));
+        int r = name != NULL ? help_device(name, err) : -ENOMEM;
+
+        return r < 0 ? r : INFO_ANSWERED;
+    }
+    return add_list(c, LIST_DEVICE, v, "driver", true, err);
+}
+
+static int set_nic(struct config *c, const char *v, struct err **err)
+{
+    if (str_eq(v, "none")) {
+        c->nodefaults = c->nodefaults || c->lists[LIST_NIC].n == 0;
+        return 0;
+    }
+    return add_list(c, LIST_NIC, v, "type", true, err);
+}
+
+static int set_serial(struct config *c, const char *v, struct err **err)
+{
+    (void)err;
+    return add_text(&c->serials, v);
+}
+
+static int set_monitor(struct config *c, const char *v, struct err **err)
+{
+    (void)err;
+    return str_eq(v, "none") ? 0 : add_text(&c->monitors, v);
+}
+
+static int set_qmp(struct config *c, const char *v, struct err **err)
+{
+    (void)err;
+    return add_text(&c->qmps, v);
+}
+
+static int set_display(struct config *c, const char *v, struct err **err)
+{
+    if (str_eq(v, "help") || str_eq(v, "?")) {
+        (void)puts("Available display backend types:\nnone");
+        return INFO_ANSWERED;
+    }
+    if (!str_eq(v, "none")) {
+        return err_set(err, EINVAL, "'%s' is no display of ours: use none", v);
+    }
+    c->display = DISPLAY_NONE;
+    return 0;
+}
+
+static int set_vga(struct config *c, const char *v, struct err **err)
+{
+    (void)c;
+    return str_eq(v, "none") ? 0 : err_set(err, EINVAL, "'%s': this machine has no VGA", v);
+}
+
+static int set_nographic(struct config *c, const char *v, struct err **err)
+{
+    (void)v;
+    (void)err;
+    c->display = DISPLAY_NOGRAPHIC;
+    return 0;
+}
+
+static int set_nothing(struct config *c, const char *v, struct err **err)
+{
+    (void)c;
+    (void)v;
+    (void)err;
+    return 0;
+}
+
+static int set_name(struct config *c, const char *v, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *kv = NULL;
+    int r = keyval_parse(v, "guest", true, &kv, err);
+    const char *guest = r == 0 ? keyval_get(kv, "guest") : NULL;
+
+    return guest != NULL ? set_text(&c->name, guest) : r;
+}
+
+static int set_rtc(struct config *c, const char *v, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *kv = NULL;
+    int r = keyval_parse(v, NULL, true, &kv, err);
+    const char *base = r == 0 ? keyval_get(kv, "base") : NULL;
+
+    return base != NULL ? set_text(&c->rtc_base, base) : r;
+}
+
+static int set_sandbox(struct config *c, const char *v, struct err **err)
+{
+    (void)err;
+    c->sandbox_off = str_starts(v, "off") || str_starts(v, "enable=off");
+    return 0;
+}
+
+static int set_trace(struct config *c, const char *v, struct err **err)
+{
+    const char *pattern = str_starts(v, "enable=") ? v + 7 : v;
+
+    (void)c;
+    (void)err;
+    log_set_level(LOG_DEBUG);
+    return trace_enable(pattern);
+}
+
+static int set_debug(struct config *c, const char *v, struct err **err)
+{
+    return str_starts(v, "trace:") ? set_trace(c, v + 6, err) : set_trace(c, "*", err);
+}
+
+static int set_global(struct config *c, const char *v, struct err **err)
+{
+    (void)c;
+    /* Tick policies are the in-kernel PIT's business; ours drops what is lost. */
+    if (str_starts(v, "kvm-pit.lost_tick_policy=")) {
+        return 0;
+    }
+    return err_set(err, EINVAL, "'%s': no device of ours has that property", v);
+}
+
+static int show_version(struct config *c, const char *v, struct err **err)
+{
+    (void)c;
+    (void)v;
+    (void)err;
+    help_version();
+    return INFO_ANSWERED;
+}
+
+static int show_help(struct config *c, const char *v, struct err **err)
+{
+    (void)c;
+    (void)v;
+    (void)err;
+    help_version();
+    (void)printf("usage: vireo-system-x86_64 [options]\n\n");
+    for (const struct cli_option *o = cli_options; o->name != NULL; o++) {
+        AUTO_FREE char *left =
+            str_format("-%s%s%s", o->name, o->arg != NULL ? " " : "", o->arg != NULL ? o->arg : "");
+
+        (void)printf("%-36s %s\n", left != NULL ? left : "", o->help);
+    }
+    (void)printf("\nIn a terminal under -nographic: Ctrl-A x quits, Ctrl-A h helps.\n");
+    return INFO_ANSWERED;
+}
+
+static const struct cli_option *find_option(const char *name)
+{
+    for (const struct cli_option *o = cli_options; o->name != NULL; o++) {
+        if (str_eq(o->name, name)) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static const char *nearest_option(const char *name)
+{
+    const char *best = NULL;
+    unsigned best_distance = 4;
+
+    for (const struct cli_option *o = cli_options; o->name != NULL; o++) {
+        unsigned d = str_distance(o->name, name);
+
+        if (d < best_distance) {
+            best_distance = d;
+            best = o->name;
+        }
+    }
+    return best;
+}
+
+int config_parse(struct config *c, int argc, char **argv, struct err **err)
+{
+    *c = (struct config) { .memory = 128 << 20, .n_cpus = 1 };
+    if (keyval_parse("", NULL, false, &c->machine, err) < 0) {
+        return -EINVAL;
+    }
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i];
+        const char *name = arg + (arg[0] == '-') + (arg[0] == '-' && arg[1] == '-');
+        const struct cli_option *o = arg[0] == '-' ? find_option(name) : NULL;
+        const char *value = NULL;
+        int r;
+
+        if (arg[0] != '-') {
+            return err_set(err, EINVAL,
+                           "'%s' is no option; a disk is given by -drive file=%s,format=raw", arg,
+                           arg);
+        }
+        if (o == NULL) {
+            const char *near = nearest_option(name);
+
+            return near != NULL
+                       ? err_set(err, EINVAL, "unknown option '%s': did you mean '-%s'?", arg, near)
+                       : err_set(err, EINVAL, "unknown option '%s': see -help", arg);
+        }
+        if (o->arg != NULL) {
+            if (i + 1 >= argc) {
+                return err_set(err, EINVAL, "option '-%s' needs an argument: %s", o->name, o->arg);
+            }
+            value = argv[++i];
+        }
+        r = o->set(c, value, err);
+        if (r != 0) {
+            if (r == -ENOMEM) {
+                (void)err_set(err, ENOMEM, "no memory");
+            }
+            if (r < 0 && value != NULL) {
+                err_prefix(err, "-%s: ", o->name);
+            }
+            return r;
+        }
+    }
+    return 0;
+}
+
+static void texts_done(struct config_texts *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        free(t->items[i]);
+    }
+    free(t->items);
+}
+
+void config_done(struct config *c)
+{
+    char *texts[] = { c->accel, c->cpu,     c->kernel, c->initrd, c->append,
+                      c->bios,  c->pidfile, c->name,   c->uuid,   c->rtc_base };
+
+    (void)keyval_free(c->machine);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        free(texts[i]);
+    }
+    for (size_t k = 0; k < _LIST_MAX; k++) {
+        for (size_t i = 0; i < c->lists[k].n; i++) {
+            (void)keyval_free(c->lists[k].items[i]);
+        }
+        free(c->lists[k].items);
+    }
+    texts_done(&c->serials);
+    texts_done(&c->monitors);
+    texts_done(&c->qmps);
+}
+
+const struct cli_option cli_options[] = {
+    { "M", "TYPE[,PROP=VALUE...]", "machine; '-M help' lists them", set_machine },
+    { "machine", "TYPE[,PROP=VALUE...]", "the same", set_machine },
+    { "accel", "NAME", "who runs the guest: kvm, vireo (alias tcg); 'help' probes", set_accel },
+    { "enable-kvm", NULL, "as -accel kvm", set_enable_kvm },
+    { "cpu", "MODEL[,+F][,-F]", "CPU model; '-cpu help' lists them", set_cpu },
+    { "smp", "N", "number of CPUs", set_smp },
+    { "m", "SIZE", "memory, in MiB without a suffix", set_memory },
+    { "kernel", "FILE", "bzImage, ELF or Multiboot kernel to boot directly", set_kernel },
+    { "initrd", "FILE", "initial RAM disk, or Multiboot modules", set_initrd },
+    { "append", "TEXT", "kernel command line", set_append },
+    { "bios", "FILE", "ROM that ends below 4 GiB", set_bios },
+    { "drive", "file=F[,PROP...]", "a disk image, and its device", set_drive },
+    { "blockdev", "driver=D,node-name=N...", "a block node", set_blockdev },
+    { "device", "DRIVER[,PROP=VALUE...]", "adds a device; '-device help'", set_device },
+    { "netdev", "user,id=ID[,PROP...]", "a network back end", set_netdev },
+    { "nic", "user[,PROP...]|none", "a network back end and its device", set_nic },
+    { "chardev", "BACKEND,id=ID[,PROP...]", "a character device", set_chardev },
+    { "serial", "DEV", "serial port: stdio, mon:stdio, pty, file:F, null", set_serial },
+    { "monitor", "none", "human monitor", set_monitor },
+    { "mon", "chardev=ID,mode=control", "a monitor on a character device", set_mon },
+    { "qmp", "unix:PATH,server=on,wait=off", "a QMP monitor", set_qmp },
+    { "object", "TYPE,id=ID[,PROP...]", "rng-random, memory-backend-*", set_object },
+    { "fw_cfg", "name=N,string=S|file=F", "a file for firmware and guest", set_fw_cfg },
+    { "display", "none", "no display", set_display },
+    { "vga", "none", "no VGA", set_vga },
+    { "nographic", NULL, "serial port and monitor on this terminal", set_nographic },
+    { "nodefaults", NULL, "no default devices", set_nodefaults },
+    { "no-user-config", NULL, "accepted: there are no configuration files", set_nothing },
+    { "no-hpet", NULL, "accepted: there is no HPET", set_nothing },
+    { "no-reboot", NULL, "exit instead of rebooting", set_no_reboot },
+    { "no-shutdown", NULL, "stop instead of exiting at power-off", set_no_shutdown },
+    { "S", NULL, "do not start the CPUs", set_stopped },
+    { "name", "NAME", "the guest's name", set_name },
+    { "uuid", "UUID", "the machine's UUID", set_uuid },
+    { "rtc", "base=utc|localtime|DATE", "clock of the guest at the start", set_rtc },
+    { "pidfile", "FILE", "write the process id there", set_pidfile },
+    { "daemonize", NULL, "go to the background once set up", set_daemonize },
+    { "sandbox", "on|off", "confinement of this process (default on)", set_sandbox },
+    { "msg", "PROP=VALUE", "accepted: form of messages", set_nothing },
+    { "overcommit", "PROP=VALUE", "accepted: host memory policy", set_nothing },
+    { "boot", "PROP=VALUE", "accepted: boot order of firmware", set_nothing },
+    { "global", "DRIVER.PROP=VALUE", "default of a device's property", set_global },
+    { "trace", "PATTERN", "show trace points that match", set_trace },
+    { "d", "trace:PATTERN", "the same", set_debug },
+    { "quiet", NULL, "no notes on stderr", set_quiet },
+    { "version", NULL, "show the version", show_version },
+    { "help", NULL, "this text", show_help },
+    { "h", NULL, "the same", show_help },
+    { NULL, NULL, NULL, NULL },
+};

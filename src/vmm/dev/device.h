@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * device.h - what a device model tells the machine about itself: one const table per device, from
+ * which -device, its help, QMP's listing and tests are derived.
+ *
+ * All callbacks run with the machine's lock held: bus accesses on a vCPU's thread, everything else
+ * on the main loop.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/opt.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct device;
+struct keyval;
+struct machine;
+struct virtio_class;
+
+struct device_class {
+    const char *name; /* as on the command line */
+    const char *bus;  /* "ISA", "System", "virtio-bus" ...: for help */
+    const char *desc;
+    const struct opt *opts; /* NULL: none */
+    size_t size;            /* of the device's struct, which begins with struct device */
+    bool internal;          /* boards make it; -device refuses it */
+    /* Options are set; claims bus ranges and back ends. A failure is followed by destroy. */
+    int (*realize)(struct device *dev, struct err **err);
+    void (*reset)(struct device *dev);
+    void (*destroy)(struct device *dev);
+    const struct virtio_class *virtio; /* a virtio device seen through a transport */
+};
+
+struct device {
+    const struct device_class *cls;
+    struct machine *m; /* borrowed */
+    struct list link;  /* machine.devices */
+    char *id;          /* owned; NULL when the user gave none */
+    bool realized;
+};
+
+extern const struct device_class *const device_classes[]; /* registry.c; ends with NULL */
+
+/* By name or alias, else NULL. */
+const struct device_class *device_class_find(const char *name);
+
+/* Makes, sets up and realizes the device, which the machine then owns. opts (options "driver" and
+ * "id", and the class's) may be NULL; an option that the class does not have is an error. */
+int device_create(struct machine *m, const struct device_class *cls, struct keyval *opts,
+                  struct device **ret, struct err **err) MUST_CHECK;
+void device_reset(struct device *dev);
+/* Takes it off the machine. */
+struct device *device_free(struct device *dev);
+DEFINE_CLEANUP(struct device, device_free)

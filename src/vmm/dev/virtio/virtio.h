@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio.h - virtio 1.2 devices, seen without their transport.
+ *
+ * A device type is a struct virtio_class: its features, configuration space and what to do when the
+ * driver notifies a queue. A transport (mmio.c) carries registers and interrupts. Queue handlers
+ * run on the device's loop with the machine's lock held.
+ *
+ * Device status (virtio 1.2, 2.1) moves RESET -> ACKNOWLEDGE -> DRIVER -> FEATURES_OK -> DRIVER_OK;
+ * queues are served only in DRIVER_OK. A driver that breaks the rules gets NEEDS_RESET.
+ */
+#pragma once
+
+#include "os/loop.h"
+#include "vmm/dev/device.h"
+#include "vmm/dev/virtio/vq.h"
+#include "vmm/machine/machine.h"
+
+enum {
+    VIRTIO_MAX_QUEUES = 64,
+
+    VIRTIO_S_ACKNOWLEDGE = 1,
+    VIRTIO_S_DRIVER = 2,
+    VIRTIO_S_DRIVER_OK = 4,
+    VIRTIO_S_FEATURES_OK = 8,
+    VIRTIO_S_NEEDS_RESET = 64,
+    VIRTIO_S_FAILED = 128,
+
+    VIRTIO_ISR_QUEUE = 1,
+    VIRTIO_ISR_CONFIG = 2,
+
+    VIRTIO_ID_NET = 1,
+    VIRTIO_ID_BLK = 2,
+    VIRTIO_ID_CONSOLE = 3,
+    VIRTIO_ID_RNG = 4,
+    VIRTIO_ID_9P = 9,
+    VIRTIO_ID_FS = 26,
+};
+
+/* Feature bits of every device (virtio 1.2, 6). */
+#define VIRTIO_F_INDIRECT_DESC   (1ull << 28)
+#define VIRTIO_F_EVENT_IDX       (1ull << 29)
+#define VIRTIO_F_VERSION_1       (1ull << 32)
+#define VIRTIO_F_ACCESS_PLATFORM (1ull << 33)
+#define VIRTIO_F_RING_PACKED     (1ull << 34)
+
+struct virtio_dev;
+
+struct virtio_class {
+    uint32_t id;
+    uint16_t queue_size; /* the most that the driver may choose */
+    size_t config_size;
+    /* Sets features and the number of queues, claims back ends. */
+    int (*init)(struct virtio_dev *vd, struct err **err);
+    void (*done)(struct virtio_dev *vd);
+    /* The whole configuration space, config_size bytes. */
+    void (*get_config)(struct virtio_dev *vd, uint8_t *config);
+    void (*set_config)(struct virtio_dev *vd, size_t off, const uint8_t *bytes, size_t len);
+    void (*handle_queue)(struct virtio_dev *vd, unsigned index);
+    /* The driver is ready (DRIVER_OK), or gone. Either may be NULL. */
+    void (*started)(struct virtio_dev *vd);
+    void (*reset)(struct virtio_dev *vd);
+};
+
+/* Options that every virtio device has. */
+#define VIRTIO_OPTS(T)                                                                \
+    OPT_BOOL(T, vd.opt_packed, "packed", "off", "packed rings"),                      \
+        OPT_BOOL(T, vd.opt_indirect, "indirect_desc", "on", "indirect descriptors"),  \
+        OPT_BOOL(T, vd.opt_event_idx, "event_idx", "on", "event index"),              \
+        OPT_BOOL(T, vd.opt_ioeventfd, "ioeventfd", "on", "notifications by eventfd"), \
+        OPT_BOOL(T, vd.opt_force_legacy, "force-legacy", "off", "accepted: off"),     \
+        OPT_BOOL(T, vd.opt_iommu, "iommu_platform", "off", "accepted: off"),          \
+        OPT_U64(T, vd.opt_bootindex, "bootindex", "0", "place in the boot order")
+
+struct virtio_dev {
+    struct device dev;
+    const struct virtio_class *cls;
+    struct loop *loop; /* where queues are served; the main loop unless init chose another */
+    bool opt_packed, opt_indirect, opt_event_idx, opt_ioeventfd, opt_force_legacy, opt_iommu;
+    uint64_t opt_bootindex;
+
+    uint64_t device_features;
+    uint64_t driver_features;
+    uint8_t status;
+    uint8_t isr;
+    uint32_t config_generation;
+    unsigned n_queues;
+    struct vq *queues; /* owned, n_queues */
+    int *kick_fds;     /* owned: eventfds that the accelerator signals; -1: none */
+    struct loop_source **kick_sources;
+    bool queues_allocated;
+
+    /* The transport. */
+    uint64_t gpa;
+    struct irq irq;
+    uint32_t device_features_sel, driver_features_sel, queue_sel, shm_sel;
+};
+
+/* The realize, reset and destroy of a class whose .virtio is set: virtio over MMIO. */
+int virtio_mmio_realize(struct device *dev, struct err **err);
+void virtio_mmio_reset(struct device *dev);
+void virtio_mmio_destroy(struct device *dev);
+uint64_t virtio_mmio_read(void *dev, uint64_t off, unsigned size);
+void virtio_mmio_write(void *dev, uint64_t off, uint64_t value, unsigned size);
+
+/* For devices. */
+static inline bool virtio_has(const struct virtio_dev *vd, uint64_t feature)
+{
+    return (vd->driver_features & feature) != 0;
+}
+static inline bool virtio_ready(const struct virtio_dev *vd)
+{
+    return (vd->status & (VIRTIO_S_DRIVER_OK | VIRTIO_S_NEEDS_RESET)) == VIRTIO_S_DRIVER_OK;
+}
+/* In init(), before it returns: how many queues there are. */
+int virtio_set_queues(struct virtio_dev *vd, unsigned n, struct err **err) MUST_CHECK;
+/* Raises the queue's interrupt unless the driver does not want one now. */
+void virtio_notify(struct virtio_dev *vd, struct vq *vq);
+void virtio_config_changed(struct virtio_dev *vd);
+/* The driver broke the rules (virtio 1.2, 2.1.2). */
+void virtio_broken(struct virtio_dev *vd, const char *why);
+/* vq_pop() with virtio_broken() on bad rings; NULL when empty or broken. */
+struct vq_elem *virtio_pop(struct virtio_dev *vd, struct vq *vq);
+
+void virtio_core_reset(struct virtio_dev *vd);
+void virtio_set_status(struct virtio_dev *vd, uint8_t status);
+
+/* A table entry's common half. */
+#define VIRTIO_DEVICE_CLASS(name_, desc_, T, opts_, vclass_)                                       \
+    {                                                                                              \
+        .name = (name_), .bus = "virtio-bus", .desc = (desc_), .opts = (opts_), .size = sizeof(T), \
+        .realize = virtio_mmio_realize, .reset = virtio_mmio_reset,                                \
+        .destroy = virtio_mmio_destroy, .virtio = (vclass_)                                        \
+    }

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmm/machine/machine.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "vmm/accel/cpuid.h"
+#include "vmm/dev/device.h"
+#include "vmm/machine/class.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void guard_enter(void *arg)
+{
+    machine_lock(arg);
+}
+
+static void guard_leave(void *arg)
+{
+    machine_unlock(arg);
+}
+
+void machine_lock(struct machine *m)
+{
+    (void)pthread_mutex_lock(&m->lock);
+}
+
+void machine_unlock(struct machine *m)
+{
+    (void)pthread_mutex_unlock(&m->lock);
+}
+
+int machine_new(struct loop *loop, struct machine **ret, struct err **err)
+{
+    CLEANUP(machine_freep) struct machine *m = calloc(1, sizeof(*m));
+
+    if (m == NULL) {
+        return err_set(err, ENOMEM, "no memory");
+    }
+    m->loop = loop;
+    (void)pthread_mutex_init(&m->lock, NULL);
+    (void)pthread_cond_init(&m->vcpus_cond, NULL);
+    list_init(&m->devices);
+    list_init(&m->listeners);
+    boot_init(&m->boot);
+    m->netdevs = hash_new();
+    m->chardevs = hash_new();
+    m->blocks = hash_new();
+    m->objects = hash_new();
+    if (m->netdevs == NULL || m->chardevs == NULL || m->blocks == NULL || m->objects == NULL) {
+        return err_set(err, ENOMEM, "no memory");
+    }
+    m->stop_requested = true;
+    if (loop != NULL) {
+        loop_set_guard(loop, guard_enter, guard_leave, m);
+    }
+    *ret = TAKE_PTR(m);
+    return 0;
+}
+
+void machine_free_devices(struct machine *m)
+{
+    for (unsigned i = 0; i < m->n_vcpus && m->vcpus != NULL; i++) {
+        vcpu_done(&m->vcpus[i]);
+    }
+    free(m->vcpus);
+    m->vcpus = NULL;
+    m->n_vcpus = 0;
+    for (struct list *it = m->devices.prev; it != &m->devices;) {
+        struct list *prev = it->prev;
+
+        (void)device_free(CONTAINER_OF(it, struct device, link));
+        it = prev;
+    }
+}
+
+struct machine *machine_free(struct machine *m)
+{
+    if (m == NULL) {
+        return NULL;
+    }
+    machine_free_devices(m);
+    if (m->board != NULL) {
+        opt_done(m->cls->opts, m->board);
+    }
+    free(m->board);
+    (void)accel_free(m->accel);
+    boot_done(&m->boot);
+    gmem_done(&m->mem);
+    (void)hash_free(m->netdevs);
+    (void)hash_free(m->chardevs);
+    (void)hash_free(m->blocks);
+    (void)hash_free(m->objects);
+    (void)cpu_model_free(m->cpu);
+    free(m->name);
+    (void)pthread_cond_destroy(&m->vcpus_cond);
+    (void)pthread_mutex_destroy(&m->lock);
+    free(m);
+    return NULL;
+}
+
+static void irq_to_accel(void *arg, unsigned gsi, int level)
+{
+    struct machine *m = arg;
+
+    if (m->accel != NULL) {
+        accel_set_irq(m->accel, gsi, level);
+    }
+}
+
+struct irq machine_irq(struct machine *m, unsigned gsi)
+{
+    return (struct irq) { .set = irq_to_accel, .arg = m, .gsi = gsi };
+}
+
+int machine_start_vcpus(struct machine *m, struct err **err)
+{
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        int r = vcpu_start(&m->vcpus[i], err);
+
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+static const char *const cause_names[] = {
+    [CAUSE_NONE] = "none",
+    [CAUSE_HOST_ERROR] = "host-error",
+    [CAUSE_HOST_QMP_QUIT] = "host-qmp-quit",
+    [CAUSE_HOST_QMP_SYSTEM_RESET] = "host-qmp-system-reset",
+    [CAUSE_HOST_SIGNAL] = "host-signal",
+    [CAUSE_HOST_UI] = "host-ui",
+    [CAUSE_GUEST_SHUTDOWN] = "guest-shutdown",
+    [CAUSE_GUEST_RESET] = "guest-reset",
+    [CAUSE_GUEST_PANIC] = "guest-panic",
+};
+
+static const char *const state_names[] = {
+    [RUN_PRELAUNCH] = "prelaunch",
+    [RUN_RUNNING] = "running",
+    [RUN_PAUSED] = "paused",
+    [RUN_SHUTDOWN] = "shutdown",
+    [RUN_INTERNAL_ERROR] = "internal-error",
+    [RUN_IO_ERROR] = "io-error",
+    [RUN_WATCHDOG] = "watchdog",
+    [RUN_INMIGRATE] = "inmigrate",
+};
+
+const char *shutdown_cause_name(enum shutdown_cause cause)
+{
+    return cause_names[cause];
+}
+
+const char *run_state_name(enum run_state state)
+{
+    return state_names[state];
+}
+
+static bool cause_is_guest(enum shutdown_cause cause)
+{
+    return cause >= CAUSE_GUEST_SHUTDOWN;
+}
+
+void machine_listen(struct machine *m, struct machine_listener *l, machine_event_fn *fn, void *arg)
+{
+    l->fn = fn;
+    l->arg = arg;
+    list_append(&m->listeners, &l->link);
+}
+
+void machine_unlisten(struct machine_listener *l)
+{
+    if (l->fn != NULL) {
+        list_remove(&l->link);
+        l->fn = NULL;
+    }
+}
+
+void machine_event(struct machine *m, const char *name, const char *json_fmt, ...)
+{
+    char data[1024];
+    va_list ap;
+
+    if (json_fmt != NULL) {
+        va_start(ap, json_fmt);
+        (void)vsnprintf(data, sizeof(data), json_fmt, ap);
+        va_end(ap);
+    }
+    LIST_FOREACH_SAFE (&m->listeners, it) {
+        struct machine_listener *l = CONTAINER_OF(it, struct machine_listener, link);
+
+        l->fn(l->arg, name, json_fmt != NULL ? data : NULL);
+    }
+}
+
+static bool state_may_run(enum run_state state)
+{
+    return state == RUN_PRELAUNCH || state == RUN_PAUSED || state == RUN_IO_ERROR;
+}
+
+int machine_run(struct machine *m, struct err **err)
+{
+    if (m->state == RUN_RUNNING) {
+        return 0;
+    }
+    if (!state_may_run(m->state)) {
+        return err_set(err, EINVAL, "Resetting the Virtual Machine is required");
+    }
+    m->state = RUN_RUNNING;
+    machine_event(m, "RESUME", NULL);
+    m->stop_requested = false;
+    (void)pthread_cond_broadcast(&m->vcpus_cond);
+    return 0;
+}
+
+void machine_pause(struct machine *m, enum run_state state)
+{
+    bool was_running = m->state == RUN_RUNNING;
+
+    m->stop_requested = true;
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        vcpu_kick(&m->vcpus[i]);
+    }
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        while (m->vcpus[i].started && !m->vcpus[i].parked) {
+            (void)pthread_cond_wait(&m->vcpus_cond, &m->lock);
+        }
+    }
+    if (was_running) {
+        m->state = state;
+        machine_event(m, "STOP", NULL);
+    }
+}
+
+int machine_reset(struct machine *m, enum shutdown_cause cause, struct err **err)
+{
+    bool was_running = m->state == RUN_RUNNING;
+    int r;
+
+    m->stop_requested = true;
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        vcpu_kick(&m->vcpus[i]);
+    }
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        while (m->vcpus[i].started && !m->vcpus[i].parked) {
+            (void)pthread_cond_wait(&m->vcpus_cond, &m->lock);
+        }
+    }
+    LIST_FOREACH (&m->devices, it) {
+        struct device *dev = CONTAINER_OF(it, struct device, link);
+
+        device_reset(dev);
+    }
+    r = boot_load(&m->boot, &m->mem, err);
+    for (unsigned i = 0; i < m->n_vcpus && r == 0; i++) {
+        r = vcpu_reset(&m->vcpus[i], err);
+    }
+    if (r == 0 && m->n_vcpus > 0) {
+        r = vcpu_set_entry(&m->vcpus[0], &m->boot.entry, err);
+    }
+    if (r < 0) {
+        m->state = RUN_INTERNAL_ERROR;
+        return r;
+    }
+    if (cause != CAUSE_NONE) {
+        machine_event(m, "RESET", "{\"guest\": %s, \"reason\": \"%s\"}",
+                      cause_is_guest(cause) ? "true" : "false", shutdown_cause_name(cause));
+    }
+    if (was_running) {
+        m->stop_requested = false;
+        (void)pthread_cond_broadcast(&m->vcpus_cond);
+    } else if (m->state == RUN_SHUTDOWN || m->state == RUN_INTERNAL_ERROR) {
+        m->state = RUN_PAUSED;
+    }
+    return 0;
+}
+
+void machine_powerdown(struct machine *m)
+{
+    machine_event(m, "POWERDOWN", NULL);
+    if (m->powerdown != NULL) {
+        m->powerdown(m->powerdown_arg);
+    }
+}
+
+static void serve_shutdown(struct machine *m, enum shutdown_cause cause)
+{
+    machine_event(m, "SHUTDOWN", "{\"guest\": %s, \"reason\": \"%s\"}",
+                  cause_is_guest(cause) ? "true" : "false", shutdown_cause_name(cause));
+    if (m->no_shutdown && cause_is_guest(cause)) {
+        machine_pause(m, RUN_SHUTDOWN);
+    } else {
+        loop_quit(m->loop, 0);
+    }
+}
+
+static void serve_requests(void *arg)
+{
+    struct machine *m = arg;
+    enum shutdown_cause shutdown = m->shutdown_request;
+    enum shutdown_cause reset = m->reset_request;
+    CLEANUP(err_freep) struct err *err = NULL;
+
+    m->request_posted = false;
+    if (m->quitting) {
+        return;
+    }
+    m->shutdown_request = CAUSE_NONE;
+    m->reset_request = CAUSE_NONE;
+    if (shutdown != CAUSE_NONE) {
+        serve_shutdown(m, shutdown);
+    } else if (m->error_request) {
+        m->error_request = false;
+        machine_pause(m, RUN_INTERNAL_ERROR);
+        m->state = RUN_INTERNAL_ERROR;
+        if (m->internal_error_exits) {
+            loop_quit(m->loop, 1);
+        }
+    } else if (reset != CAUSE_NONE) {
+        if (m->no_reboot && reset != CAUSE_HOST_QMP_SYSTEM_RESET) {
+            serve_shutdown(m, reset);
+        } else if (machine_reset(m, reset, &err) < 0) {
+            log_error("cannot reset: %s", err->text);
+            loop_quit(m->loop, 1);
+        }
+    }
+}
+
+/* Wakes the main loop, and keeps the vCPUs from going on with a machine that is about to stop. */
+static void post_request(struct machine *m)
+{
+    if (!m->request_posted) {
+        m->request_posted = loop_post(m->loop, serve_requests, m) == 0;
+    }
+    m->stop_requested = true;
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        vcpu_kick(&m->vcpus[i]);
+    }
+}
+
+void machine_request_shutdown(struct machine *m, enum shutdown_cause cause)
+{
+    TRACE(machine_shutdown_request, "%s", shutdown_cause_name(cause));
+    m->shutdown_request = cause;
+    post_request(m);
+}
+
+void machine_request_reset(struct machine *m, enum shutdown_cause cause)
+{
+    TRACE(machine_reset_request, "%s", shutdown_cause_name(cause));
+    m->reset_request = cause;
+    post_request(m);
+}
+
+void machine_request_internal_error(struct machine *m)
+{
+    m->error_request = true;
+    post_request(m);
+}
+
+void machine_quit(struct machine *m, int status)
+{
+    m->quitting = true;
+    post_request(m);
+    loop_quit(m->loop, status);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * machine.h - one virtual machine: memory, buses, vCPUs, devices, run state.
+ *
+ * One lock covers everything but guest memory: vCPU threads take it for a bus access, the loops for
+ * every callback (loop_set_guard()). "Main loop" below means: on the main loop's thread, with the
+ * lock held.
+ *
+ * Run state:
+ *     PRELAUNCH -> RUNNING <-> PAUSED
+ *     RUNNING -> SHUTDOWN (guest powered off under -no-shutdown) -> (reset) -> PAUSED
+ *     RUNNING -> INTERNAL_ERROR (the accelerator gave up)
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/list.h"
+#include "os/loop.h"
+#include "vmm/accel/accel.h"
+#include "vmm/accel/vcpu.h"
+#include "vmm/bus/iobus.h"
+#include "vmm/fw/boot.h"
+#include "vmm/mem/gmem.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MACHINE_MAX_VCPUS = 64 };
+
+struct cpu_model;
+struct device;
+struct machine;
+struct machine_class;
+struct hash;
+
+enum run_state {
+    RUN_PRELAUNCH,
+    RUN_RUNNING,
+    RUN_PAUSED,
+    RUN_SHUTDOWN,
+    RUN_INTERNAL_ERROR,
+    RUN_IO_ERROR,
+    RUN_WATCHDOG,
+    RUN_INMIGRATE,
+};
+
+/* Why the machine goes down or is reset; the names are QMP's (ShutdownCause). */
+enum shutdown_cause {
+    CAUSE_NONE,
+    CAUSE_HOST_ERROR,
+    CAUSE_HOST_QMP_QUIT,
+    CAUSE_HOST_QMP_SYSTEM_RESET,
+    CAUSE_HOST_SIGNAL,
+    CAUSE_HOST_UI,
+    CAUSE_GUEST_SHUTDOWN,
+    CAUSE_GUEST_RESET,
+    CAUSE_GUEST_PANIC,
+};
+const char *shutdown_cause_name(enum shutdown_cause cause);
+const char *run_state_name(enum run_state state);
+
+/* An interrupt line's device end. */
+struct irq {
+    void (*set)(void *arg, unsigned gsi, int level);
+    void *arg;
+    unsigned gsi;
+};
+
+static inline void irq_set(const struct irq *irq, int level)
+{
+    if (irq->set != NULL) {
+        irq->set(irq->arg, irq->gsi, level);
+    }
+}
+
+/* Told of what QMP calls events; data is a JSON text or NULL. Main loop. */
+typedef void machine_event_fn(void *arg, const char *name, const char *json_data);
+
+struct machine_listener {
+    struct list link;
+    machine_event_fn *fn;
+    void *arg;
+};
+
+struct machine {
+    const struct machine_class *cls;
+    void *board; /* owned: the class's state */
+    struct loop *loop;
+    pthread_mutex_t lock;
+    pthread_cond_t vcpus_cond; /* a vCPU parked, or the state changed */
+
+    struct gmem mem;
+    uint64_t ram_bytes;
+    struct iobus pio;
+    struct iobus mmio;
+    struct accel *accel; /* owned; NULL in unit tests of devices */
+    struct vcpu *vcpus;  /* owned */
+    unsigned n_vcpus;
+    struct cpu_model *cpu; /* owned */
+    struct boot boot;      /* what is loaded before the first instruction and after each reset */
+
+    struct list devices; /* struct device.link, in order of creation */
+    struct hash *netdevs;
+    struct hash *chardevs;
+    struct hash *blocks; /* struct block_node, by node name and drive id */
+    struct hash *objects;
+
+    enum run_state state;
+    bool stop_requested; /* vCPUs have to park */
+    bool no_reboot;
+    bool no_shutdown;
+    char *name; /* owned; NULL without -name */
+    uint8_t uuid[16];
+    bool has_uuid;
+    int64_t rtc_offset_usec; /* guest's RTC less the host's */
+
+    struct list listeners;
+    void (*powerdown)(void *arg); /* the device that tells the guest of the power button */
+    void *powerdown_arg;
+    enum shutdown_cause shutdown_request;
+    enum shutdown_cause reset_request;
+    bool error_request;
+    bool internal_error_exits; /* nobody could look at the stopped machine */
+    bool request_posted;
+    bool quitting;
+};
+
+/* An empty machine around the loop, whose guard becomes the machine's lock. */
+int machine_new(struct loop *loop, struct machine **ret, struct err **err) MUST_CHECK;
+struct machine *machine_free(struct machine *m);
+DEFINE_CLEANUP(struct machine, machine_free)
+
+/* Ends the vCPUs and frees the devices, before their back ends go. */
+void machine_free_devices(struct machine *m);
+
+void machine_lock(struct machine *m);
+void machine_unlock(struct machine *m);
+
+/* The line of a GSI. */
+struct irq machine_irq(struct machine *m, unsigned gsi);
+
+/* The vCPUs' threads; the machine stays paused. Main loop, once. */
+int machine_start_vcpus(struct machine *m, struct err **err) MUST_CHECK;
+
+/* Main loop. Pausing returns when every vCPU has parked. */
+int machine_run(struct machine *m, struct err **err);
+void machine_pause(struct machine *m, enum run_state state);
+int machine_reset(struct machine *m, enum shutdown_cause cause, struct err **err);
+void machine_powerdown(struct machine *m);
+
+/* Requests from devices and vCPU threads, with the lock held; done by the main loop soon. */
+void machine_request_shutdown(struct machine *m, enum shutdown_cause cause);
+void machine_request_reset(struct machine *m, enum shutdown_cause cause);
+/* Ends the program with that status, without events; no vCPU runs another instruction. */
+void machine_quit(struct machine *m, int status);
+void machine_request_internal_error(struct machine *m);
+
+void machine_event(struct machine *m, const char *name, const char *json_fmt, ...) PRINTF(3, 4);
+void machine_listen(struct machine *m, struct machine_listener *l, machine_event_fn *fn, void *arg);
+void machine_unlisten(struct machine_listener *l);
