@@ -137,6 +137,11 @@ static enum cpu_exit deliver_events(struct cpu *cpu)
         return event_deliver(cpu, cpu->exception.vector, EVENT_EXCEPTION, cpu->exception.has_error,
                              cpu->exception.error);
     }
+    if (interp_of(cpu)->db_pending != 0) {
+        cpu->dr[6] = (cpu->dr[6] & ~UINT64_C(15)) | interp_of(cpu)->db_pending;
+        interp_of(cpu)->db_pending = 0;
+        return event_deliver(cpu, EXC_DB, EVENT_EXCEPTION, false, 0);
+    }
     if (cpu->nmi_pending && !cpu->nmi_masked && !cpu->irq_shadow) {
         cpu->nmi_pending = false;
         cpu->nmi_masked = true;
@@ -175,7 +180,8 @@ static enum cpu_exit step_debugged(struct cpu *cpu)
     bool by_api = debug_regs(cpu) == cpu->debug_dr;
     uint64_t va =
         cpu->rip + ((cpu->mode & MODE_CODE_MASK) == MODE_CODE_64 ? 0 : cpu->seg[SEG_CS].base);
-    bool shadow = cpu->irq_shadow && cpu->shadow_is_mov_ss;
+    /* AMD's processors do not hold back code breakpoints after MOV SS. */
+    bool shadow = cpu->irq_shadow && cpu->shadow_is_mov_ss && cpuid_is_intel(cpu);
     enum cpu_exit r;
     uint64_t hits;
 
@@ -207,10 +213,6 @@ static enum cpu_exit step_debugged(struct cpu *cpu)
     if (tf && !it->no_trap && !(it->new_shadow && cpu->shadow_is_mov_ss)) {
         hits |= DR6_BS;
     }
-    if (it->db_single) {
-        it->db_single = false;
-        hits |= DR6_BT;
-    }
     if (hits != 0) {
         cpu->dr[6] = (cpu->dr[6] & ~UINT64_C(15)) | hits;
         r = event_deliver(cpu, EXC_DB, EVENT_EXCEPTION, false, 0);
@@ -224,8 +226,7 @@ static enum cpu_exit step_debugged(struct cpu *cpu)
 /* Runs until there is something to look at. */
 static enum cpu_exit run(struct cpu *cpu)
 {
-    if ((cpu->mode & (MODE_TF | MODE_BP)) != 0 || (cpu->rflags & FL_RF) != 0 ||
-        interp_of(cpu)->db_single) {
+    if ((cpu->mode & (MODE_TF | MODE_BP)) != 0 || (cpu->rflags & FL_RF) != 0) {
         return step_debugged(cpu);
     }
     if (cpu->irq_shadow || interp_of(cpu)->waiting) {

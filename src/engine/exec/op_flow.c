@@ -154,6 +154,16 @@ static void flat_stack(struct cpu *cpu, uint16_t sel, unsigned cpl)
                                               SEG_ATTR_P | SEG_ATTR_G | SEG_ATTR_DB };
 }
 
+/* SYSCALL and SYSRET trap by the TF that they set, not by the one they found. */
+static void trap_by_new_flags(struct cpu *cpu)
+{
+    interp_of(cpu)->no_trap = true;
+    if ((cpu->rflags & FL_TF) != 0) {
+        interp_of(cpu)->db_pending |= DR6_BS;
+        cpu_look(cpu);
+    }
+}
+
 static enum op_result op_syscall(struct cpu *cpu, const struct insn *i)
 {
     struct interp *it = interp_of(cpu);
@@ -163,7 +173,6 @@ static enum op_result op_syscall(struct cpu *cpu, const struct insn *i)
     if ((cpu->efer & EFER_SCE) == 0 || (cpu->mode & MODE_PE) == 0) {
         raise_ud(cpu);
     }
-    it->no_trap = true;
     cpu->gpr[REG_CX] = it->next_rip;
     if ((cpu->mode & MODE_LONG) != 0) {
         cpu->gpr[11] = cpu->rflags & ~(uint64_t)FL_RF;
@@ -179,6 +188,7 @@ static enum op_result op_syscall(struct cpu *cpu, const struct insn *i)
     flat_stack(cpu, (uint16_t)(sel + 8), 0);
     cpu->cpl = 0;
     cpu_update_mode(cpu);
+    trap_by_new_flags(cpu);
     return OP_STOP;
 }
 
@@ -215,6 +225,7 @@ static enum op_result op_sysret(struct cpu *cpu, const struct insn *i)
     flat_stack(cpu, (uint16_t)(sel + 8), 3);
     cpu->cpl = 3;
     cpu_update_mode(cpu);
+    trap_by_new_flags(cpu);
     irq_opened(cpu);
     return OP_STOP;
 }

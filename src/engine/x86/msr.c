@@ -326,7 +326,9 @@ int cpu_msr_write(struct cpu *cpu, uint32_t index, uint64_t value, bool host_ini
         cpu->spec_ctrl = value;
         return 0;
     case MSR_PRED_CMD:
-    case MSR_FLUSH_CMD:
+        if (!host_initiated && !cpuid_has(cpu, CPUID_SPEC_CTRL)) {
+            return -EINVAL;
+        }
         return (value & ~UINT64_C(1)) != 0 ? -EINVAL : 0; /* nothing is kept that could leak */
     case MSR_ARCH_CAPABILITIES:
     case MSR_UCODE_REV:

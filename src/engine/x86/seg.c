@@ -201,7 +201,9 @@ void seg_drop_privileged(struct cpu *cpu)
         bool conforming_code = (s->attr & 12) == 12;
 
         if ((s->attr & SEG_UNUSABLE) == 0 && !conforming_code && dpl < cpu->cpl) {
-            *s = (struct seg) { .attr = SEG_UNUSABLE };
+            /* The base stays: 64-bit code goes on using FS and GS. */
+            s->sel = 0;
+            s->attr = SEG_UNUSABLE;
         }
     }
 }

@@ -224,7 +224,7 @@ uint64_t task_switch(struct cpu *cpu, uint16_t sel, enum task_reason reason, boo
     cpu_update_mode(cpu);
     load_segments(cpu, &t);
     if (t.trap) {
-        interp_of(cpu)->db_single = true;
+        interp_of(cpu)->db_pending |= DR6_BT;
         cpu_look(cpu);
     }
     if (has_error) {
