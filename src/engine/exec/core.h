@@ -53,6 +53,7 @@ struct interp {
     struct decoded *current;
     uint8_t ext;          /* EXT bit for selector error codes while an event is delivered */
     uint8_t db_hit;       /* data breakpoints hit by this instruction */
+    uint8_t db_held;      /* ... hit by MOV SS: they wait for the next instruction's end */
     uint16_t db_pending;  /* DR6 bits of a trap that is due before the next instruction */
     bool new_shadow;      /* this instruction has opened an interrupt shadow */
     bool no_trap;         /* ... ends without a single-step trap: entered a handler */

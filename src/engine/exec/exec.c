@@ -145,12 +145,10 @@ static enum cpu_exit deliver_events(struct cpu *cpu)
     if (cpu->nmi_pending && !cpu->nmi_masked && !cpu->irq_shadow) {
         cpu->nmi_pending = false;
         cpu->nmi_masked = true;
-        cpu->halted = false;
         return event_deliver(cpu, EXC_NMI, EVENT_EXTERNAL, false, 0);
     }
     if (cpu->interrupt.pending && (cpu->interrupt.soft || can_interrupt(cpu))) {
         cpu->interrupt.pending = false;
-        cpu->halted = false;
         return event_deliver(cpu, cpu->interrupt.vector,
                              cpu->interrupt.soft ? EVENT_INT_N : EVENT_EXTERNAL, false, 0);
     }
@@ -158,7 +156,6 @@ static enum cpu_exit deliver_events(struct cpu *cpu)
         int vector = irq_take(cpu);
 
         if (vector >= 0) {
-            cpu->halted = false;
             return event_deliver(cpu, (unsigned)vector, EVENT_EXTERNAL, false, 0);
         }
     }
@@ -207,6 +204,13 @@ static enum cpu_exit step_debugged(struct cpu *cpu)
     }
     hits = it->db_hit;
     it->db_hit = 0;
+    if (it->new_shadow && cpu->shadow_is_mov_ss) {
+        it->db_held = (uint8_t)hits;
+        hits = 0;
+    } else {
+        hits |= it->db_held;
+        it->db_held = 0;
+    }
     if (hits != 0 && by_api) {
         return debug_exit(cpu, hits);
     }

@@ -131,6 +131,10 @@ static enum op_result op_int1(struct cpu *cpu, const struct insn *i)
     struct interp *it = interp_of(cpu);
 
     (void)i;
+    if (it->db_held != 0) { /* one #DB tells both */
+        cpu->dr[6] = (cpu->dr[6] & ~UINT64_C(15)) | it->db_held;
+        it->db_held = 0;
+    }
     event_enter(cpu, EXC_DB, EVENT_ICEBP, false, 0, it->next_rip);
     it->next_rip = cpu->rip;
     return OP_STOP;

@@ -296,6 +296,7 @@ enum cpu_exit event_deliver(struct cpu *cpu, unsigned vector, enum event_kind ki
     volatile enum cpu_exit exit = CPU_EXIT_NONE;
 
     it->env = &env;
+    cpu->halted = false; /* whatever is delivered ends HLT */
     for (;;) {
         int why = _setjmp(env);
         unsigned next;
