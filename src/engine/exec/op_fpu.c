@@ -443,12 +443,6 @@ static enum op_result op_fwait(struct cpu *cpu, const struct insn *i)
     return OP_NEXT;
 }
 
-static enum op_result op_impossible(struct cpu *cpu, const struct insn *i)
-{
-    (void)i;
-    raise_ud(cpu);
-}
-
 /* BMI and other VEX-encoded integer instructions. */
 static enum op_result op_vex_integer(struct cpu *cpu, const struct insn *i)
 {
@@ -463,9 +457,6 @@ op_fn *ops_fpu(const struct insn *i)
     unsigned cls = i->info->cls;
 
     if (cls == CLASS_INT && i->map != MAP_1B) {
-        if (!thunk_possible(i)) {
-            return op_impossible;
-        }
         return i->enc == ENC_VEX ? op_vex_integer : ops_native;
     }
     if (i->map == MAP_0F && (i->opcode == 0xae || i->opcode == 0xc7)) {
@@ -482,9 +473,6 @@ op_fn *ops_fpu(const struct insn *i)
     }
     if (i->map == MAP_1B && i->opcode == 0x9b) {
         return op_fwait;
-    }
-    if (!thunk_possible(i)) {
-        return op_impossible;
     }
     if ((i->info->bits & INFO_VSIB) != 0) {
         return op_gather;

@@ -6,7 +6,6 @@
 #include "engine/exec/ops.h"
 #include "engine/x86/xstate.h"
 
-#include <cpuid.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -53,107 +52,6 @@ struct thunk_memory *thunk_memory_free(struct thunk_memory *t)
         free(t);
     }
     return NULL;
-}
-
-/* ---- what the host has ---- */
-
-enum host_bit {
-    HOST_GFNI,
-    HOST_SHA,
-    HOST_VAES,
-    HOST_VPCLMUL,
-    HOST_FMA,
-    HOST_F16C,
-    HOST_SSE4A,
-    HOST_ADX,
-    HOST_BMI1,
-    HOST_BMI2,
-    HOST_READY
-};
-
-static uint32_t host_bits(void)
-{
-    static uint32_t cached;
-    uint32_t v = __atomic_load_n(&cached, __ATOMIC_RELAXED);
-    unsigned a, b, c, d;
-
-    if (v != 0) {
-        return v;
-    }
-    v = 1u << HOST_READY;
-    if (__get_cpuid(1, &a, &b, &c, &d) != 0) {
-        v |= (c >> 12 & 1) << HOST_FMA | (c >> 29 & 1) << HOST_F16C;
-    }
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0) {
-        v |= (c >> 8 & 1) << HOST_GFNI | (b >> 29 & 1) << HOST_SHA | (c >> 9 & 1) << HOST_VAES |
-             (c >> 10 & 1) << HOST_VPCLMUL | (b >> 19 & 1) << HOST_ADX | (b >> 3 & 1) << HOST_BMI1 |
-             (b >> 8 & 1) << HOST_BMI2;
-    }
-    if (__get_cpuid(0x80000001, &a, &b, &c, &d) != 0) {
-        v |= (c >> 6 & 1) << HOST_SSE4A;
-    }
-    __atomic_store_n(&cached, v, __ATOMIC_RELAXED);
-    return v;
-}
-
-static bool host_has(enum host_bit bit)
-{
-    return (host_bits() >> bit & 1) != 0;
-}
-
-bool thunk_possible(const struct insn *i)
-{
-    unsigned op = i->opcode;
-
-    if (i->info->cls == CLASS_VEC && i->enc == ENC_VEX && (xstate_supported() & XCR0_AVX) == 0) {
-        return false;
-    }
-    switch (i->map) {
-    case MAP_0F:
-        if (op == 0x78 || op == 0x79 || (op == 0x2b && i->pp >= 2)) {
-            return host_has(HOST_SSE4A);
-        }
-        return op != 0xbc || i->pp != 2 || host_has(HOST_BMI1);
-    case MAP_0F38:
-        if (op == 0xcf) {
-            return host_has(HOST_GFNI);
-        }
-        if (op >= 0xc8 && op <= 0xcd) {
-            return host_has(HOST_SHA);
-        }
-        if (op >= 0xdc && op <= 0xdf && i->vl != 0) {
-            return host_has(HOST_VAES);
-        }
-        if (op == 0x13) {
-            return host_has(HOST_F16C);
-        }
-        if (op >= 0x96 && op <= 0xbf) {
-            return host_has(HOST_FMA);
-        }
-        if (op == 0xf6 && i->enc == ENC_LEGACY) {
-            return host_has(HOST_ADX);
-        }
-        if (op == 0xf2 || op == 0xf3 || (op == 0xf7 && i->pp == 0)) {
-            return host_has(HOST_BMI1);
-        }
-        return !(op >= 0xf5 && op <= 0xf7) || host_has(HOST_BMI2);
-    case MAP_0F3A:
-        if (op == 0xce || op == 0xcf) {
-            return host_has(HOST_GFNI);
-        }
-        if (op == 0xcc) {
-            return host_has(HOST_SHA);
-        }
-        if (op == 0x44 && i->vl != 0) {
-            return host_has(HOST_VPCLMUL);
-        }
-        if (op == 0x1d) {
-            return host_has(HOST_F16C);
-        }
-        return op != 0xf0 || host_has(HOST_BMI2);
-    default:
-        return true;
-    }
 }
 
 /* ---- code ---- */

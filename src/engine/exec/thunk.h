@@ -19,6 +19,3 @@ struct thunk_memory *thunk_memory_free(struct thunk_memory *t);
 /* Runs it; mem is the operand's host address or NULL. cpu->thunk.mxcsr goes in and comes out (SSE
  * and AVX only). */
 void thunk_run(struct cpu *cpu, const struct insn *i, void *mem);
-
-/* Can the host execute this instruction at all? */
-bool thunk_possible(const struct insn *i);

@@ -58,7 +58,9 @@ uint64_t xstate_supported(void)
         unsigned a, b, c, d;
 
         v = XCR0_X87 | XCR0_SSE;
-        if (__get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_OSXSAVE) != 0 && (c & bit_AVX) != 0) {
+        /* AVX without AVX2 is not offered: the decoder knows them as one (x86/insn.h). */
+        if (__get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_OSXSAVE) != 0 && (c & bit_AVX) != 0 &&
+            __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & bit_AVX2) != 0) {
             unsigned lo, hi;
 
             __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
