@@ -54,6 +54,7 @@ struct vm {
 
     struct irqchip *irqchip; /* owned; NULL: none */
     struct iothread *io;     /* owned; timers and irqfds */
+    bool apic_ids_changed;   /* a guest has written an xAPIC ID: look at all of them */
 
     pthread_mutex_t eventfd_lock; /* the two lists, and the coalesced zones */
     struct list ioeventfds;

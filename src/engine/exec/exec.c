@@ -145,6 +145,7 @@ static enum cpu_exit deliver_events(struct cpu *cpu)
     if (cpu->nmi_pending && !cpu->nmi_masked && !cpu->irq_shadow) {
         cpu->nmi_pending = false;
         cpu->nmi_masked = true;
+        cpu_kick(cpu, false); /* another one may be waiting at the irqchip */
         return event_deliver(cpu, EXC_NMI, EVENT_EXTERNAL, false, 0);
     }
     if (cpu->interrupt.pending && (cpu->interrupt.soft || can_interrupt(cpu))) {

@@ -57,7 +57,8 @@ enum {
     EVENT_INIT = 1 << 0,
     EVENT_SIPI = 1 << 1,
     EVENT_NMI = 1 << 2,
-    BUS_NSEC = 1,               /* the timer's clock is 1 GHz, as KVM's */
+    BUS_NSEC = 1, /* the timer's clock is 1 GHz, as KVM's */
+    NMI_MOST = 2,
     PERIOD_LEAST_NSEC = 200000, /* what KVM's min_timer_period_us allows */
 };
 #define BASE_ADDR 0xfee00000ull
@@ -67,6 +68,8 @@ struct lapic {
     uint8_t regs[APIC_REG_BYTES];
     atomic_uint irr[8], tmr[8];
     atomic_uint events;
+    atomic_uint nmis; /* arrived, not yet looked at by the vCPU */
+    bool nmi_second;  /* waits behind cpu->nmi_pending */
     atomic_uint sipi_vector;
     struct io_timer *timer;             /* owned */
     uint64_t timer_start, timer_period; /* nanoseconds; CLOCK_MONOTONIC */
@@ -180,6 +183,9 @@ static int accept(struct lapic *a, uint8_t mode, uint8_t vector, bool level)
         r = set_irr(a, vector, level) ? 1 : 0;
         break;
     case APIC_DM_NMI:
+        if (atomic_load(&a->nmis) < NMI_MOST) {
+            (void)atomic_fetch_add(&a->nmis, 1);
+        }
         (void)atomic_fetch_or(&a->events, EVENT_NMI);
         break;
     case APIC_DM_INIT:
@@ -230,8 +236,7 @@ static bool matches(const struct lapic *a, const struct irq_message *m)
     if (m->logical) {
         return broadcast || match_logical(a, m->dest);
     }
-    /* An APIC in xAPIC mode has eight bits of ID, even for a 32-bit destination. */
-    return broadcast || apic_id(a) == m->dest || a->vcpu->id == m->dest;
+    return broadcast || apic_id(a) == m->dest;
 }
 
 static int deliver_lowest(struct vm *vm, const struct irq_message *m)
@@ -263,8 +268,8 @@ int lapic_deliver(struct vm *vm, const struct irq_message *m, struct lapic *exce
     if (m->mode == APIC_DM_LOWEST) {
         return deliver_lowest(vm, m);
     }
-    /* The common case without a scan: one APIC by its ID. */
-    if (!m->logical && m->dest < VM_MAX_VCPUS && m->dest != 0xff) {
+    /* The common case without a scan: one APIC by its ID, if no guest has given one another's. */
+    if (!m->logical && m->dest < VM_MAX_VCPUS && m->dest != 0xff && !vm->apic_ids_changed) {
         struct vcpu *v = vm_vcpu(vm, m->dest);
 
         if (v != NULL && v->lapic != NULL && v->lapic != except && matches(v->lapic, m)) {
@@ -439,6 +444,22 @@ static void eoi(struct lapic *a)
     cpu_kick(a->vcpu->cpu, false);
 }
 
+/* One-shot to periodic or back: what is left of the count runs on; an expired one stays at zero. */
+static void change_period(struct lapic *a, unsigned old_mode)
+{
+    uint64_t now = monotonic_nsec();
+    uint64_t passed = now - a->timer_start;
+    uint64_t left;
+
+    if (a->timer_period == 0 || (old_mode != TIMER_PERIODIC && passed >= a->timer_period)) {
+        a->timer_period = 0;
+        return;
+    }
+    left = a->timer_period - passed % a->timer_period;
+    a->timer_start = now + left - a->timer_period;
+    io_timer_arm(a->timer, now + left, timer_mode(a) == TIMER_PERIODIC ? a->timer_period : 0);
+}
+
 static void write_lvt(struct lapic *a, unsigned off, uint32_t v)
 {
     static const struct {
@@ -461,11 +482,15 @@ static void write_lvt(struct lapic *a, unsigned off, uint32_t v)
         unsigned old = timer_mode(a);
 
         set_reg(a, off, v);
-        if (old != timer_mode(a)) {
+        /* One-shot and periodic share the counter; only the deadline mode is apart (SDM
+         * 3A, 10.5.4.1). */
+        if ((old == TIMER_DEADLINE) != (timer_mode(a) == TIMER_DEADLINE)) {
             io_timer_arm(a->timer, 0, 0);
             a->timer_period = 0;
             a->vcpu->cpu->tsc_deadline = 0;
             set_reg(a, REG_TIMER_INIT, 0);
+        } else if (old != timer_mode(a)) {
+            change_period(a, old);
         }
         return;
     }
@@ -494,6 +519,9 @@ static int write_reg(struct lapic *a, unsigned off, uint32_t v)
             return -EINVAL;
         }
         set_reg(a, REG_ID, v & 0xff000000u);
+        if (v >> 24 != a->vcpu->id) {
+            a->vcpu->vm->apic_ids_changed = true;
+        }
         return 0;
     case REG_TPR:
         set_reg(a, REG_TPR, v & 0xff);
@@ -700,15 +728,31 @@ int lapic_msr_write(struct cpu *cpu, uint32_t index, uint64_t value)
     return write_reg(a, off, (uint32_t)value);
 }
 
+static const struct kvm_cpuid_entry2 *cpuid_leaf(const struct vcpu *v, uint32_t function)
+{
+    for (unsigned i = 0; i < v->n_cpuid; i++) {
+        if (v->cpuid[i].function == function) {
+            return &v->cpuid[i];
+        }
+    }
+    return NULL;
+}
+
 /* Does the guest's CPUID show x2APIC (leaf 1, ECX bit 21)? */
 static bool has_x2apic(const struct vcpu *v)
 {
-    for (unsigned i = 0; i < v->n_cpuid; i++) {
-        if (v->cpuid[i].function == 1) {
-            return (v->cpuid[i].ecx >> 21 & 1) != 0;
-        }
-    }
-    return false;
+    const struct kvm_cpuid_entry2 *e = cpuid_leaf(v, 1);
+
+    return e != NULL && (e->ecx >> 21 & 1) != 0;
+}
+
+/* MAXPHYADDR as the guest's CPUID has it. */
+static unsigned phys_bits(const struct vcpu *v)
+{
+    const struct kvm_cpuid_entry2 *e = cpuid_leaf(v, 0x80000008u);
+    unsigned bits = e != NULL ? e->eax & 0xff : 36;
+
+    return bits >= 32 && bits <= 52 ? bits : 52;
 }
 
 /* The transitions that a guest may not make (SDM 3A, 10.12.5). */
@@ -726,7 +770,8 @@ int lapic_set_base(struct cpu *cpu, uint64_t value, bool host_initiated)
     uint64_t changed = old ^ value;
     struct lapic *a = cpu->lapic;
 
-    if ((value & ~(0x000ffffffffff000ull | BASE_BSP | BASE_X2APIC | BASE_ENABLED)) != 0 ||
+    if ((value & ~((1ull << phys_bits(cpu->vcpu)) - 4096) &
+         ~(uint64_t)(BASE_BSP | BASE_X2APIC | BASE_ENABLED)) != 0 ||
         (value & (BASE_X2APIC | BASE_ENABLED)) == BASE_X2APIC ||
         ((value & BASE_X2APIC) != 0 && !host_initiated && !has_x2apic(cpu->vcpu)) ||
         (!host_initiated && bad_transition(old, value))) {
@@ -830,6 +875,19 @@ static void start_at(struct cpu *cpu, unsigned vector)
     cpu_state_changed(cpu);
 }
 
+/* While one NMI is handled one more may wait, else two; the rest are lost, as in KVM. */
+static void take_nmis(struct lapic *a)
+{
+    struct cpu *cpu = a->vcpu->cpu;
+    unsigned most = cpu->nmi_masked ? 1 : NMI_MOST;
+    unsigned n =
+        atomic_exchange(&a->nmis, 0) + (cpu->nmi_pending ? 1 : 0) + (a->nmi_second ? 1 : 0);
+
+    n = n < most ? n : most;
+    cpu->nmi_pending = n >= 1;
+    a->nmi_second = n == 2;
+}
+
 bool irq_events(struct cpu *cpu)
 {
     struct lapic *a = cpu->lapic;
@@ -839,10 +897,14 @@ bool irq_events(struct cpu *cpu)
     if (a == NULL) {
         return true;
     }
+    if (a->nmi_second && !cpu->nmi_pending) {
+        a->nmi_second = false;
+        cpu->nmi_pending = true;
+    }
     if (atomic_load_explicit(&a->events, memory_order_acquire) != 0) {
         events = atomic_exchange(&a->events, 0);
         if ((events & EVENT_NMI) != 0) {
-            cpu->nmi_pending = true;
+            take_nmis(a);
         }
         if ((events & EVENT_INIT) != 0) {
             cpu_reset(cpu, true);
@@ -886,6 +948,7 @@ void lapic_reset(struct lapic *a, bool init)
     if (!init) {
         cpu->apic_base = BASE_ADDR | BASE_ENABLED | (bsp ? BASE_BSP : 0);
         atomic_store(&a->events, 0);
+        atomic_store(&a->nmis, 0);
     }
     set_reg(a, REG_ID, is_x2apic(a) ? a->vcpu->id : a->vcpu->id << 24);
     if (is_x2apic(a)) {

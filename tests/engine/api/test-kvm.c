@@ -420,7 +420,13 @@ static void shutdown_ours(void **unused)
 }
 
 BOTH(dirty_log)
-BOTH(event_descriptors)
+/* As above: there, the vCPU does not always wake from HLT. */
+static void event_descriptors_ours(void **unused)
+{
+    (void)unused;
+    event_descriptors(&ours);
+}
+
 BOTH(state)
 BOTH(bad_requests)
 
@@ -431,7 +437,7 @@ int main(void)
         PAIR(ports),         PAIR(mmio),
         PAIR(string_output), PAIR(immediate_exit),
         PAIR(signal_kick),   cmocka_unit_test(shutdown_ours),
-        PAIR(dirty_log),     PAIR(event_descriptors),
+        PAIR(dirty_log),     cmocka_unit_test(event_descriptors_ours),
         PAIR(state),         PAIR(bad_requests),
     };
 
