@@ -356,43 +356,53 @@ static enum op_result op_masked(struct cpu *cpu, const struct insn *i)
     return OP_NEXT;
 }
 
-/* MASKMOVQ, MASKMOVDQU: bytes selected by the mask go to DS:[DI]. */
+/* The image keeps ST(0) to ST(7); MMX registers are the physical ones below it. */
+static unsigned mmx_slot(const struct cpu *cpu, unsigned n)
+{
+    return XS_ST + 16 * ((n - (le16_get(cpu->xsave + XS_FSW) >> 11)) & 7);
+}
+
+/* What every MMX instruction does to the x87 state: top 0, all registers valid. */
+static void enter_mmx(struct cpu *cpu)
+{
+    uint8_t regs[128];
+
+    for (unsigned n = 0; n < 8; n++) {
+        memcpy(regs + 16 * n, cpu->xsave + mmx_slot(cpu, n), 16);
+    }
+    memcpy(cpu->xsave + XS_ST, regs, sizeof(regs));
+    le16_put(cpu->xsave + XS_FSW, le16_get(cpu->xsave + XS_FSW) & ~UINT16_C(0x3800));
+    cpu->xsave[XS_FTW] = 0xff;
+}
+
+/* MASKMOVQ, MASKMOVDQU: bytes selected by the mask go to DS:[DI]. All bytes must be writable, as
+ * AMD's processors have it. */
 static enum op_result op_maskmov(struct cpu *cpu, const struct insn *i)
 {
     bool mmx = i->info->cls == CLASS_X87;
     unsigned n = mmx ? 8 : 16;
     uint8_t data[32], mask[32];
-    uint64_t off = cpu->gpr[REG_DI] & mask_bytes(i->addrsize);
+    uint64_t off = cpu->gpr[REG_DI] & mask_bytes(i->addrsize), va;
 
     if (mmx) {
         check_x87(cpu, i);
         check_pending(cpu);
-        memcpy(data, cpu->xsave + XS_ST + 16 * (i->reg & 7), 8);
-        memcpy(mask, cpu->xsave + XS_ST + 16 * (i->rm & 7), 8);
+        memcpy(data, cpu->xsave + mmx_slot(cpu, i->reg), 8);
+        memcpy(mask, cpu->xsave + mmx_slot(cpu, i->rm), 8);
     } else {
         check_vec(cpu, i);
         vec_get(cpu, i->reg, data);
         vec_get(cpu, i->rm, mask);
     }
-    for (int pass = 0; pass < 2; pass++) {
-        for (unsigned k = 0; k < n; k++) {
-            if ((mask[k] & 0x80) != 0) {
-                uint64_t va = seg_linear(cpu, i->seg, (off + k) & mask_bytes(i->addrsize), 1, true,
-                                         i->seg == SEG_SS);
-
-                if (pass == 0) {
-                    mem_probe_write(cpu, va, 1);
-                } else {
-                    store(cpu, va, 1, data[k]);
-                }
-            }
+    va = seg_linear(cpu, i->seg, off, n, true, i->seg == SEG_SS);
+    mem_probe_write(cpu, va, n);
+    for (unsigned k = 0; k < n; k++) {
+        if ((mask[k] & 0x80) != 0) {
+            store(cpu, va + k, 1, data[k]);
         }
     }
-    if (mmx) { /* as every MMX instruction: all registers valid, top 0 */
-        uint16_t fsw = le16_get(cpu->xsave + XS_FSW);
-
-        le16_put(cpu->xsave + XS_FSW, fsw & ~UINT16_C(0x3800));
-        cpu->xsave[XS_FTW] = 0xff;
+    if (mmx) {
+        enter_mmx(cpu);
     }
     return OP_NEXT;
 }

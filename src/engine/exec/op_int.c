@@ -751,14 +751,15 @@ static enum op_result op_cmpxchg8b(struct cpu *cpu, const struct insn *i)
 
 static enum op_result op_cmpxchg16b(struct cpu *cpu, const struct insn *i)
 {
-    uint64_t va = insn_linear(cpu, i, 16, true);
-    uint64_t lo = cpu->gpr[REG_AX], hi = cpu->gpr[REG_DX];
+    uint64_t lo = cpu->gpr[REG_AX], hi = cpu->gpr[REG_DX], va;
     uint8_t equal;
     void *host;
 
-    if ((va & 15) != 0) {
+    /* Before a stack fault for an address that is not canonical. */
+    if (((insn_offset(cpu, i) + (i->seg >= SEG_FS ? cpu->seg[i->seg].base : 0)) & 15) != 0) {
         raise_gp(cpu);
     }
+    va = insn_linear(cpu, i, 16, true);
     host = mem_rmw_host(cpu, va, 16);
     if (host != NULL) {
         __asm__ volatile("lock cmpxchg16b (%3)\n\tsete %2"

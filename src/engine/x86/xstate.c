@@ -18,9 +18,7 @@ void xstate_reset(struct cpu *cpu)
 {
     memset(cpu->xsave, 0, XS_BYTES);
     reset_x87(cpu->xsave);
-    /* FINIT's control word is 0x37f, RESET's 0x40 (SDM 3A, table 9-1). */
-    le16_put(cpu->xsave + XS_FCW, 0x40);
-    cpu->xsave[XS_FTW] = 0xff; /* all valid zeros after RESET */
+    /* As after FINIT, which is what KVM gives; a real RESET leaves 0x40 and valid zeros. */
     le32_put(cpu->xsave + XS_MXCSR, MXCSR_RESET);
     le32_put(cpu->xsave + XS_MXCSR_MASK, xstate_mxcsr_mask());
     le64_put(cpu->xsave + XS_BV, xstate_supported());
