@@ -11,7 +11,7 @@ enum rm_kind { RM_NONE, RM_REG, RM_MEM, RM_CTX };
 struct fields {
     unsigned reg, rm, vvvv, opc;
     enum rm_kind kind;
-    unsigned mem_base; /* RM_MEM: host register */
+    struct tr_mem mem; /* RM_MEM */
 };
 
 /* A byte operand AH..BH, which cannot be named together with a REX prefix. */
@@ -21,30 +21,32 @@ static bool is_high(const struct insn *in, unsigned use, unsigned n)
            in->enc == ENC_LEGACY;
 }
 
-static void put_rm(struct emit *e, const struct insn *in, const struct fields *f)
+static void put_rm(struct emit *e, const struct fields *f)
 {
     unsigned reg = (f->reg & 7) << 3;
 
-    (void)in;
     if (f->kind == RM_REG)
         emit_1(e, 0xc0 | reg | (f->rm & 7));
     else if (f->kind == RM_CTX)
         emit_base_disp(e, f->reg, H_CTX, (int32_t)f->rm * 8);
+    else if (f->kind == RM_MEM && f->mem.index == REG_NONE)
+        emit_base_disp(e, f->reg, f->mem.base, f->mem.disp);
     else if (f->kind == RM_MEM)
-        emit_base_disp(e, f->reg, f->mem_base, 0);
+        emit_base_index(e, f->reg, f->mem.base, f->mem.index, 0, f->mem.disp);
 }
 
 static void put(struct tr *t, const struct insn *in, const struct fields *f)
 {
     struct emit *e = t->e;
-    unsigned b = f->kind == RM_REG ? f->rm : f->kind == RM_MEM ? f->mem_base : 0;
+    unsigned b = f->kind == RM_REG ? f->rm : f->kind == RM_MEM ? f->mem.base : 0;
+    unsigned x = f->kind == RM_MEM && f->mem.index != REG_NONE ? f->mem.index : 0;
 
     if (in->info->gpr_opc)
         b = f->opc;
-    unsigned rex = (in->rex & 8u) | (f->reg & 8) >> 1 | (b & 8) >> 3;
+    unsigned rex = (in->rex & 8u) | (f->reg & 8) >> 1 | (x & 8) >> 2 | (b & 8) >> 3;
     if (in->enc == ENC_VEX) {
         emit_1(e, 0xc4);
-        emit_1(e, (~rex & 5) << 5 | 2 << 5 | in->map);
+        emit_1(e, (~rex & 7) << 5 | in->map);
         emit_1(e, (in->rex & 8u) << 4 | (~f->vvvv & 15) << 3 | (unsigned)in->vl << 2 | in->pp);
         emit_1(e, in->opcode);
     } else {
@@ -62,7 +64,7 @@ static void put(struct tr *t, const struct insn *in, const struct fields *f)
             emit_1(e, in->map == MAP_0F38 ? 0x38 : 0x3a);
         emit_1(e, in->info->gpr_opc ? (in->opcode & ~7u) | (f->opc & 7) : in->opcode);
     }
-    put_rm(e, in, f);
+    put_rm(e, f);
     for (unsigned i = in->off_imm; i != 0 && i < in->len; i++)
         emit_1(e, in->bytes[i]);
 }
@@ -89,6 +91,7 @@ static bool borrow(struct tr *t, struct operands *o, unsigned *ret)
     }
     if (o->hs_free) {
         o->hs_free = false;
+        t->hs_window = 0;
         *ret = HS;
         return true;
     }
@@ -178,7 +181,7 @@ static uint32_t used_registers(const struct insn *in)
 static enum tr_result copy_with(struct tr *t, const struct insn *in, bool mem, unsigned fixed_reg)
 {
     const struct insn_info *info = in->info;
-    struct fields f = { .reg = in->reg, .rm = in->rm, .vvvv = in->vvvv, .mem_base = HS };
+    struct fields f = { .reg = in->reg, .rm = in->rm, .vvvv = in->vvvv, .mem = t->mem };
     struct operands o = { .used = used_registers(in), .hs_free = !mem, .ht_free = true };
     bool high =
         (info->gpr_reg && is_high(in, info->gpr_reg, in->reg)) ||
@@ -205,8 +208,10 @@ static enum tr_result copy_with(struct tr *t, const struct insn *in, bool mem, u
         return TR_STEP;
     tr_restore_flags(t);
     if (high && mem) { /* R14 would need a REX prefix */
+        tr_op_mem(t, true, 0x8d, HS);
+        t->hs_window = 0;
         emit_rr(t->e, true, 0x87, H_SI, HS);
-        f.mem_base = H_SI;
+        f.mem = (struct tr_mem) { .base = H_SI, .index = REG_NONE };
         put(t, in, &f);
         emit_rr(t->e, true, 0x87, H_SI, HS);
     } else {
@@ -231,7 +236,7 @@ static enum tr_result copy_moffs(struct tr *t, const struct insn *in)
     tr_restore_flags(t);
     if (size == 2)
         emit_1(t->e, 0x66);
-    emit_rm(t->e, size == 8, (store ? 0x88u : 0x8au) | (in->opcode & 1), H_AX, HS, 0);
+    tr_op_mem(t, size == 8, (store ? 0x88u : 0x8au) | (in->opcode & 1), H_AX);
     return TR_NEXT;
 }
 
@@ -281,8 +286,9 @@ static enum tr_result copy_div(struct tr *t, const struct insn *in)
     if (mem && !tr_operand(t, in, size, false, false))
         return TR_STEP;
     tr_need_flags(t);
+    t->hs_window = 0;
     if (mem)
-        emit_rm(e, w, 0x8b, HS, HS, 0);
+        tr_op_mem(t, w, 0x8b, HS);
     else
         tr_get(t, HS, in->rm);
     if (is_signed) {
@@ -398,6 +404,7 @@ static void guard_fpu(struct tr *t)
     emit_1(t->e, 0);
     struct stub *s = tr_stub(t, STUB_FPU, emit_jump(t->e, CC_E));
     s->resume = t->e->p;
+    t->hs_window = 0;
     t->fpu_here = true;
 }
 

@@ -88,15 +88,27 @@ static inline void emit_rm(struct emit *e, bool w, unsigned op, unsigned reg, un
     emit_base_disp(e, reg, base, disp);
 }
 
-/* op reg, [base + index << scale + disp32]; index is not RSP */
+/* ModRM, SIB, displacement for [base + index << scale + disp]; index is not RSP */
+static inline void emit_base_index(struct emit *e, unsigned reg, unsigned base, unsigned index,
+                                   unsigned scale, int32_t disp)
+{
+    bool small = disp == (int8_t)disp;
+
+    emit_1(e, (small ? 0x44u : 0x84u) | (reg & 7) << 3);
+    emit_1(e, scale << 6 | (index & 7) << 3 | (base & 7));
+    if (small)
+        emit_1(e, (uint8_t)disp);
+    else
+        emit_4(e, (uint32_t)disp);
+}
+
+/* op reg, [base + index << scale + disp] */
 static inline void emit_rmx(struct emit *e, bool w, unsigned op, unsigned reg, unsigned base,
                             unsigned index, unsigned scale, int32_t disp)
 {
     emit_rex(e, w, reg, index, base);
     emit_opcode(e, op);
-    emit_1(e, 0x84 | (reg & 7) << 3);
-    emit_1(e, scale << 6 | (index & 7) << 3 | (base & 7));
-    emit_4(e, (uint32_t)disp);
+    emit_base_index(e, reg, base, index, scale, disp);
 }
 
 /* A member of struct cpu as memory operand. */

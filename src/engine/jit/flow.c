@@ -62,9 +62,14 @@ static void jump_indirect(struct tr *t)
     emit_4(e, (uint32_t)jit_table_offset((unsigned)t->mode_index));
 }
 
-/* HS := host address of the new stack top, for a push of size bytes. */
+/* t->mem := the new stack top, for a push of size bytes. */
 static void push_slot(struct tr *t, unsigned size)
 {
+    if (t->stack_window[t->now] != 0) {
+        tr_window_operand(t, t->stack_window[t->now], -(int)size);
+        return;
+    }
+    t->hs_window = 0;
     emit_rm(t->e, t->bits == 64, 0x8d, HS, H_GSP, -(int)size);
     tr_check(t, size, true, false);
 }
@@ -76,15 +81,20 @@ static void move_sp(struct tr *t, int by)
 
 static void top_of_stack(struct tr *t, unsigned size)
 {
+    if (t->stack_window[t->now] != 0) {
+        tr_window_operand(t, t->stack_window[t->now], 0);
+        return;
+    }
+    t->hs_window = 0;
     emit_rr(t->e, t->bits == 64, 0x8b, HS, H_GSP);
     tr_check(t, size, false, false);
 }
 
-static void store_hs(struct tr *t, unsigned size, unsigned reg)
+static void store_top(struct tr *t, unsigned size, unsigned reg)
 {
     if (size == 2)
         emit_1(t->e, 0x66);
-    emit_rm(t->e, size == 8, 0x89, reg, HS, 0);
+    tr_op_mem(t, size == 8, 0x89, reg);
 }
 
 static void push_return(struct tr *t, uint64_t va)
@@ -93,11 +103,11 @@ static void push_return(struct tr *t, uint64_t va)
 
     push_slot(t, size);
     if (size == 4 || (int64_t)va == (int32_t)va) {
-        emit_rm(t->e, size == 8, 0xc7, 0, HS, 0);
+        tr_op_mem(t, size == 8, 0xc7, 0);
         emit_4(t->e, (uint32_t)va);
     } else {
         emit_mov_imm(t->e, HT, va);
-        emit_rm(t->e, true, 0x89, HT, HS, 0);
+        tr_op_mem(t, true, 0x89, HT);
     }
     move_sp(t, -(int)size);
 }
@@ -113,7 +123,7 @@ static bool load_target(struct tr *t, const struct insn *in)
     }
     if (!tr_operand(t, in, stack_bytes(t), false, false))
         return false;
-    emit_rm(t->e, t->bits == 64, 0x8b, HT, HS, 0);
+    tr_op_mem(t, t->bits == 64, 0x8b, HT);
     return true;
 }
 
@@ -128,7 +138,7 @@ static enum tr_result indirect(struct tr *t, const struct insn *in)
         push_return(t, t->at[t->now] + in->len);
         tr_scr(t, true, 0x8b, HT, SCR_TMP);
     }
-    tr_restore_flags(t);
+    tr_force_flags(t);
     jump_indirect(t);
     return TR_END;
 }
@@ -154,6 +164,8 @@ enum tr_result tr_branch(struct tr *t, const struct insn *in)
     uint64_t next = t->at[t->now] + in->len;
     unsigned size = stack_bytes(t);
 
+    if (in->info->flags_read != 0 || in->opcode == 0xe2 || in->opcode == 0xe3)
+        tr_force_flags(t);
     if (in->opsize != size)
         return TR_STEP;      /* truncates the instruction pointer to 16 bits */
     if (in->map == MAP_0F) { /* 80..8F */
@@ -163,19 +175,20 @@ enum tr_result tr_branch(struct tr *t, const struct insn *in)
     switch (in->opcode) {
     case 0xe8:
         push_return(t, next);
-        tr_restore_flags(t);
+        tr_force_flags(t);
         tr_exit(t, CC_ALWAYS, next + in->imm);
         return TR_END;
     case 0xe9:
     case 0xeb:
+        tr_force_flags(t);
         tr_exit(t, CC_ALWAYS, next + in->imm);
         return TR_END;
     case 0xc2:
     case 0xc3:
         top_of_stack(t, size);
-        emit_rm(t->e, size == 8, 0x8b, HT, HS, 0);
+        tr_op_mem(t, size == 8, 0x8b, HT);
         move_sp(t, (int)size + (in->opcode == 0xc2 ? (int)in->imm : 0));
-        tr_restore_flags(t);
+        tr_force_flags(t);
         jump_indirect(t);
         return TR_END;
     case 0xff:
@@ -201,7 +214,7 @@ static enum tr_result push_reg(struct tr *t, unsigned guest, unsigned size)
         emit_load_gpr(t->e, HT, guest);
         host = HT;
     }
-    store_hs(t, size, host);
+    store_top(t, size, host);
     move_sp(t, -(int)size);
     return TR_NEXT;
 }
@@ -212,10 +225,10 @@ static enum tr_result pop_reg(struct tr *t, unsigned guest, unsigned size)
         return TR_STEP;
     top_of_stack(t, size);
     if (guest == 4) {
-        emit_rm(t->e, size == 8, 0x8b, H_GSP, HS, 0);
+        tr_op_mem(t, size == 8, 0x8b, H_GSP);
         return TR_NEXT;
     }
-    emit_rm(t->e, size == 8, 0x8b, in_memory(guest) ? HT : guest, HS, 0);
+    tr_op_mem(t, size == 8, 0x8b, in_memory(guest) ? HT : guest);
     if (in_memory(guest))
         emit_store_gpr(t->e, HT, guest);
     move_sp(t, (int)size);
@@ -226,11 +239,11 @@ static enum tr_result push_memory(struct tr *t, const struct insn *in, unsigned 
 {
     if (!tr_operand(t, in, size, false, false))
         return TR_STEP;
-    emit_rm(t->e, size == 8, 0x8b, HT, HS, 0);
+    tr_op_mem(t, size == 8, 0x8b, HT);
     tr_scr(t, true, 0x89, HT, SCR_TMP);
     push_slot(t, size);
     tr_scr(t, true, 0x8b, HT, SCR_TMP);
-    store_hs(t, size, HT);
+    store_top(t, size, HT);
     move_sp(t, -(int)size);
     return TR_NEXT;
 }
@@ -241,6 +254,7 @@ static enum tr_result pushf(struct tr *t, unsigned size)
 
     if (t->mode & MODE_VM86)
         return TR_STEP;
+    tr_force_flags(t);
     emit_1(e, 0x9c);
     emit_1(e, 0x41);
     emit_1(e, 0x5f); /* pushf; pop r15 */
@@ -255,16 +269,17 @@ static enum tr_result pushf(struct tr *t, unsigned size)
     emit_rr(e, false, 0x81, 4, HT);
     emit_4(e, ~(uint32_t)(FL_ARITH | 1 << 16 | 1 << 17)); /* RF and VM are not pushed */
     tr_scr(t, false, 0x0b, HT, SCR_TMP);
-    store_hs(t, size, HT);
+    store_top(t, size, HT);
     move_sp(t, -(int)size);
     return TR_NEXT;
 }
 
 static enum tr_result leave(struct tr *t, unsigned size)
 {
+    t->hs_window = 0;
     emit_rr(t->e, size == 8, 0x8b, HS, H_BP);
     tr_check(t, size, false, false);
-    emit_rm(t->e, size == 8, 0x8b, HT, HS, 0);
+    tr_op_mem(t, size == 8, 0x8b, HT);
     emit_rm(t->e, size == 8, 0x8d, H_GSP, H_BP, (int)size);
     emit_rr(t->e, true, 0x8b, H_BP, HT);
     return TR_NEXT;
@@ -280,7 +295,7 @@ static enum tr_result stack(struct tr *t, const struct insn *in)
     case 0x68:
     case 0x6a:
         push_slot(t, size);
-        emit_rm(t->e, size == 8, 0xc7, 0, HS, 0);
+        tr_op_mem(t, size == 8, 0xc7, 0);
         emit_4(t->e, (uint32_t)in->imm);
         move_sp(t, -(int)size);
         return TR_NEXT;

@@ -36,11 +36,30 @@ void tr_need_flags(struct tr *t)
     }
 }
 
-void tr_restore_flags(struct tr *t)
+void tr_force_flags(struct tr *t)
 {
     if (t->saved)
         tr_restore_raw(t->e);
     t->saved = false;
+}
+
+void tr_restore_flags(struct tr *t)
+{
+    const struct insn_info *info = t->in[t->now].info;
+    unsigned written = info->flags_written & FL_ARITH;
+
+    if (written == FL_ARITH && !(info->flags_read & FL_ARITH) && !(info->bits & INFO_FLAGS_COND))
+        t->saved = false;
+    else if (written != 0 || info->flags_read & FL_ARITH)
+        tr_force_flags(t);
+}
+
+void tr_op_mem(struct tr *t, bool w, unsigned op, unsigned reg)
+{
+    if (t->mem.index == REG_NONE)
+        emit_rm(t->e, w, op, reg, t->mem.base, t->mem.disp);
+    else
+        emit_rmx(t->e, w, op, reg, t->mem.base, t->mem.index, 0, t->mem.disp);
 }
 
 struct stub *tr_stub(struct tr *t, enum stub_kind kind, uint8_t *patch)
@@ -119,6 +138,7 @@ bool tr_address(struct tr *t, const struct insn *in)
 
     if (in->addrsize == 2)
         return false;
+    t->hs_window = 0;
     if (is_moffs(in) || in->rip_relative || (in->base == REG_NONE && in->index == REG_NONE)) {
         emit_mov_imm(e, HS, const_address(t, in));
     } else {
@@ -171,7 +191,12 @@ void tr_check(struct tr *t, unsigned size, bool write, bool align)
     struct emit *e = t->e;
 
     tr_need_flags(t);
-    emit_rr(e, false, 0x89, HS, HT);
+    t->hs_window = 0;
+    t->mem = (struct tr_mem) { .base = HS, .index = REG_NONE };
+    emit_rr(e, true, 0x89, HS, HT);
+    emit_rr(e, true, 0xc1, 5, HT);
+    emit_1(e, TLB_SLOT_BITS);
+    emit_rr(e, false, 0x31, HS, HT);
     emit_rr(e, false, 0xc1, 5, HT);
     emit_1(e, 12 - TLB_ENTRY_SHIFT);
     emit_rr(e, false, 0x81, 4, HT);
@@ -185,7 +210,7 @@ void tr_check(struct tr *t, unsigned size, bool write, bool align)
         emit_4(e, 4096 - size);
     }
     struct stub *s = tr_stub(t, STUB_SLOW, emit_jump(e, align && size > 1 ? CC_NE : CC_A));
-    s->size = (uint8_t)size;
+    s->size = (uint16_t)size;
     s->write = write;
     s->align = align;
     emit_rmx(e, true, 0x03, HS, H_CTX, HT, 0,
@@ -205,14 +230,14 @@ static bool check_const(struct tr *t, const struct insn *in, unsigned size, bool
     emit_mov_imm(e, HS, va & ~UINT64_C(0xfff));
     emit_rm(e, true, 0x3b, HS, H_CTX, tag_offset(t, write) + at);
     struct stub *s = tr_stub(t, STUB_SLOW_CONST, emit_jump(e, CC_NE));
-    s->address = va;
-    s->size = (uint8_t)size;
+    s->address = va & ~UINT64_C(0xfff);
+    s->size = 1;
     s->write = write;
     emit_rm(e, true, 0x8b, HS, H_CTX,
             slot_offset(t) + at + (int32_t)offsetof(struct tlb_entry, host));
-    if ((va & 0xfff) != 0)
-        emit_rm(e, true, 0x8d, HS, HS, (int32_t)(va & 0xfff));
     s->resume = e->p;
+    t->hs_window = 0;
+    t->mem = (struct tr_mem) { .base = HS, .index = REG_NONE, .disp = (int32_t)(va & 0xfff) };
     return true;
 }
 
@@ -220,6 +245,10 @@ bool tr_operand(struct tr *t, const struct insn *in, unsigned size, bool write, 
 {
     if (size == 0 || in->addrsize == 2)
         return false;
+    if (t->explicit_window[t->now] != 0) {
+        tr_window_operand(t, t->explicit_window[t->now], in->disp);
+        return true;
+    }
     if (tr_is_const(t, in))
         return check_const(t, in, size, write, align);
     if (!tr_address(t, in))

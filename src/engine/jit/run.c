@@ -102,6 +102,7 @@ uint64_t jit_slow(struct cpu *cpu, uint64_t va, uint32_t site)
     }
     cpu->rip = s->rip;
     cpu->scratch[SCR_FLAGS_SAVED] = s->flags_saved;
+    cpu->jit->window_failed = s->window;
     return 0;
 }
 
@@ -231,10 +232,9 @@ static bool map_code(struct cpu *cpu, uint64_t va, enum cpu_exit *ret_exit)
     return false;
 }
 
-static struct block *make_block(struct jit *j, uint64_t va, struct code_page page)
+static struct block *make_block(struct jit *j, uint64_t va, uint32_t mode, struct code_page page)
 {
     struct cpu *cpu = j->cpu;
-    uint32_t mode = cpu->mode;
 
     save_fpu(cpu);
     mem_protect_code(cpu, page.gpa);
@@ -249,7 +249,8 @@ static struct block *make_block(struct jit *j, uint64_t va, struct code_page pag
 
 /* The block at cpu->rip, and the tables' entries for it. NULL: go round again, or leave if
  * *ret_exit is set. */
-static struct block *find_block(struct jit *j, bool indirect, enum cpu_exit *ret_exit)
+static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
+                                enum cpu_exit *ret_exit)
 {
     struct cpu *cpu = j->cpu;
     uint64_t va = cpu->rip;
@@ -259,17 +260,17 @@ static struct block *find_block(struct jit *j, bool indirect, enum cpu_exit *ret
         return NULL;
     struct code_page page = { .host = (const uint8_t *)cpu->tlb.slot[index][slot].host,
                               .gpa = cpu->tlb.gpa[index][slot] & ~UINT64_C(0xfff) };
-    struct block *b = jit_find(j, page.gpa | (va & 0xfff), va, cpu->mode);
+    struct block *b = jit_find(j, page.gpa | (va & 0xfff), va, mode);
     if (b == NULL) {
-        b = make_block(j, va, page);
+        b = make_block(j, va, mode, page);
         if (b == NULL)
             return NULL;
     }
     tlb_name(&cpu->tlb, index, slot, b->token, (cpu->tlb.gpa[index][slot] & TLB_GPA_GLOBAL) != 0);
     if (indirect) {
-        int mode = jit_mode_index(j, cpu->mode);
-        if (mode >= 0)
-            jit_table(cpu, (unsigned)mode)[va & (JIT_TABLE_SLOTS - 1)] = (uintptr_t)j->rx + b->e0;
+        int table = jit_mode_index(j, cpu->mode);
+        if (table >= 0)
+            jit_table(cpu, (unsigned)table)[va & (JIT_TABLE_SLOTS - 1)] = (uintptr_t)j->rx + b->e0;
     }
     return b;
 }
@@ -295,6 +296,7 @@ enum cpu_exit jit_run(struct cpu *cpu)
     struct jit *j = cpu->jit;
     struct link link = { 0 };
     bool linking = false, indirect = false;
+    uint32_t variant = 0;
 
     for (;;) {
         enum cpu_exit exit = CPU_EXIT_NONE;
@@ -314,7 +316,8 @@ enum cpu_exit jit_run(struct cpu *cpu)
             continue;
         }
         uint64_t flushes = j->stats.flushes;
-        struct block *b = find_block(j, indirect, &exit);
+        struct block *b = find_block(j, indirect, cpu->mode | variant, &exit);
+        variant = 0;
         if (exit != CPU_EXIT_NONE)
             return leave(cpu, exit);
         if (b == NULL) {
@@ -330,6 +333,11 @@ enum cpu_exit jit_run(struct cpu *cpu)
             indirect = true;
             break;
         case REASON_STEP:
+            if (j->window_failed) {
+                j->window_failed = false;
+                variant = MODE_NO_WINDOWS;
+                break;
+            }
             j->stats.steps++;
             save_fpu(cpu);
             exit = interp_step(cpu);

@@ -40,6 +40,7 @@ enum {
     SCR_ARG,
     SCR_SPILL,
     SCR_FLAGS_SAVED, /* a failed slow path: flags are in SCR_FLAGS, not in RFLAGS */
+    SCR_WINDOWS,     /* eight: host less guest address, see window.c */
 };
 
 /* Why compiled code came back to jit_run(). */
@@ -71,11 +72,14 @@ struct page {
 
 struct site {
     uint64_t rip;
-    uint8_t size;
+    uint16_t size;
     uint8_t write; /* for strings: STRING_ */
     uint8_t flags_saved;
     uint8_t align;
+    uint8_t window;
 };
+
+enum { MODE_NO_WINDOWS = 1u << 30 }; /* in block.mode only */
 
 enum { STRING_STOS = 1, STRING_REP = 2, STRING_32 = 4 };
 
@@ -116,6 +120,7 @@ struct jit {
     uint32_t mode[JIT_MODES];
     unsigned n_modes;
     bool flush_wanted;
+    bool window_failed; /* by jit_slow(): go on at cpu->rip without windows */
 
     /* From other threads. */
     pthread_mutex_t post_lock;

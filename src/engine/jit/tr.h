@@ -17,8 +17,22 @@ struct stub {
     uint8_t *resume;  /* where it goes on */
     uint64_t va;      /* of the instruction; STUB_LINK: the target */
     uint64_t address; /* STUB_SLOW_CONST */
-    uint8_t size;
-    bool write, saved, align;
+    uint16_t size;
+    bool write, saved, align, window;
+};
+
+/* A memory operand of emitted code: [base + index + disp]; index may be REG_NONE. */
+struct tr_mem {
+    unsigned base, index;
+    int32_t disp;
+};
+
+enum { TR_WINDOWS = 8 };
+struct window {
+    uint8_t base;  /* guest register */
+    uint8_t start; /* instruction before which it is checked */
+    bool write;
+    int lo, hi; /* from the base's value there */
 };
 
 enum { TR_MAX_STUBS = 8 * JIT_MAX_INSNS + 16 };
@@ -40,6 +54,12 @@ struct tr {
     unsigned now;
     bool saved;    /* flags of the guest are in SCR_FLAGS; to be restored before the instruction */
     bool fpu_here; /* known to be loaded from here on */
+    bool no_windows;
+    struct tr_mem mem; /* of the current instruction, after tr_operand() */
+    uint8_t hs_window; /* HS holds the content of this window's slot; 0: something else */
+    uint8_t explicit_window[JIT_MAX_INSNS], stack_window[JIT_MAX_INSNS]; /* 0: none */
+    struct window window[TR_WINDOWS];
+    unsigned n_windows;
     struct stub stub[TR_MAX_STUBS];
     unsigned n_stubs;
 };
@@ -66,20 +86,30 @@ static inline unsigned host_of(unsigned guest)
 /* The current instruction's place will be checked with flags clobbered: saves them where a later
  * instruction reads them. */
 void tr_need_flags(struct tr *t);
+/* Before the current instruction executes: flags into RFLAGS if it has to do with flags. */
 void tr_restore_flags(struct tr *t);
+/* ... whatever it is. */
+void tr_force_flags(struct tr *t);
+/* op reg, memory operand */
+void tr_op_mem(struct tr *t, bool w, unsigned op, unsigned reg);
 void tr_save_raw(struct emit *e);
 void tr_restore_raw(struct emit *e);
 struct stub *tr_stub(struct tr *t, enum stub_kind kind, uint8_t *patch);
 /* Value of a guest register into a host scratch register. */
 void tr_get(struct tr *t, unsigned host, unsigned guest);
 void tr_put(struct tr *t, unsigned guest, unsigned host);
-/* HS := host address of the instruction's memory operand, checked for size bytes. False: the
- * operand has a form for the interpreter. */
+/* t->mem := the instruction's memory operand, checked for size bytes. False: it has a form for the
+ * interpreter. */
 bool tr_operand(struct tr *t, const struct insn *in, unsigned size, bool write, bool align);
-/* HS holds a linear address; makes it a host address. */
+/* HS holds a linear address; makes it a host address, and t->mem that. */
 void tr_check(struct tr *t, unsigned size, bool write, bool align);
 bool tr_address(struct tr *t, const struct insn *in);
 bool tr_is_const(const struct tr *t, const struct insn *in);
+
+/* ---- window.c ---- */
+void tr_plan_windows(struct tr *t);
+void tr_open_windows(struct tr *t);
+void tr_window_operand(struct tr *t, uint8_t id, int disp);
 
 /* ---- copy.c ---- */
 enum tr_result tr_copy(struct tr *t, const struct insn *in);

@@ -207,9 +207,12 @@ static void put_entry_stubs(struct tr *t, const struct entry_jumps *x)
 
 static uint32_t new_site(struct tr *t, const struct stub *s)
 {
-    t->j->site[t->j->n_sites] = (struct site) {
-        .rip = s->va, .size = s->size, .write = s->write, .flags_saved = s->saved, .align = s->align
-    };
+    t->j->site[t->j->n_sites] = (struct site) { .rip = s->va,
+                                                .size = s->size,
+                                                .write = s->write,
+                                                .flags_saved = s->saved,
+                                                .align = s->align,
+                                                .window = s->window };
     return t->j->n_sites++;
 }
 
@@ -311,11 +314,12 @@ static void put_body(struct tr *t)
 {
     for (t->now = 0; t->now < t->n; t->now++) {
         const struct insn *in = &t->in[t->now];
+        tr_open_windows(t);
         enum tr_result r = translate_one(t, in);
         if (r == TR_END)
             return;
         if (r == TR_STEP) {
-            tr_restore_flags(t);
+            tr_force_flags(t);
             leave_with(t, t->at[t->now], REASON_STEP);
             return;
         }
@@ -326,6 +330,7 @@ static void put_body(struct tr *t)
         }
     }
     uint64_t next = t->at[t->now];
+    tr_force_flags(t);
     t->now = t->now > 0 ? t->now - 1 : 0;
     if (t->n == 0)
         leave_with(t, t->b->va, REASON_STEP);
@@ -333,8 +338,9 @@ static void put_body(struct tr *t)
         tr_exit(t, CC_ALWAYS, next);
 }
 
-struct block *jit_translate(struct jit *j, uint64_t va, uint32_t mode, struct code_page page)
+struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct code_page page)
 {
+    uint32_t mode = key;
     static _Thread_local struct tr tr;
     struct tr *t = &tr;
     struct entry_jumps x = { 0 };
@@ -343,18 +349,21 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t mode, struct co
         return NULL;
     t->j = j;
     t->e = &j->emit;
+    t->no_windows = (mode & MODE_NO_WINDOWS) != 0;
+    mode &= ~(uint32_t)MODE_NO_WINDOWS;
     t->mode = mode;
     t->bits = (mode & MODE_CODE_MASK) == MODE_CODE_64 ? 64 : 32;
     t->index = (mode >> MODE_MMU_SHIFT) & 3;
     t->page = page;
     t->n = t->n_stubs = t->now = 0;
     t->saved = t->fpu_here = false;
+    t->hs_window = 0;
     t->mode_index = jit_mode_index(j, mode);
     if (t->mode_index < 0)
         return NULL;
     t->block_index = ++j->n_blocks;
     struct block *b = t->b = &j->block[t->block_index];
-    *b = (struct block) { .gpa = page.gpa | (va & 0xfff), .va = va, .mode = mode };
+    *b = (struct block) { .gpa = page.gpa | (va & 0xfff), .va = va, .mode = key };
     b->token = jit_token(j, va, page.gpa, t->index);
     if (collect(t, va) == 0) {
         t->live[0] = FL_ARITH;
@@ -363,6 +372,7 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t mode, struct co
         find_live(t);
         b->bytes = (uint16_t)(t->at[t->n] - va);
     }
+    tr_plan_windows(t);
     put_entries(t, &x);
     put_body(t);
     put_entry_stubs(t, &x);
