@@ -25,6 +25,13 @@ static void drop_names(struct tlb *tlb, bool keep_global)
     }
 }
 
+static void drop_tables(struct tlb *tlb)
+{
+    for (unsigned i = 0; i < TLB_TABLES; i++) {
+        tlb->table[i].region = 0;
+    }
+}
+
 void tlb_init(struct tlb *tlb)
 {
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
@@ -52,6 +59,7 @@ void tlb_flush(struct cpu *cpu, bool keep_global)
         }
     }
     drop_names(tlb, keep_global);
+    drop_tables(tlb);
     if (!keep_global) {
         tlb->large_lo = UINT64_MAX;
         tlb->large_hi = 0;
@@ -64,6 +72,7 @@ void tlb_flush_page(struct cpu *cpu, uint64_t va)
     unsigned slot = tlb_slot(va);
     uint64_t region = va & ~(TLB_LARGE_BYTES - 1);
 
+    drop_tables(tlb);
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
         clear_slot(tlb, index, slot);
         tlb->token[index][slot] = 0;

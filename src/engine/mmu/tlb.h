@@ -7,10 +7,10 @@
  * entry does not give, or that needs work at each access (page holds code, page tables, MMIO, a
  * dirty bit still to be set), is tlb_no_tag(slot): no address that selects this slot equals it.
  *
- * A check by compiled code, flags and two scratch registers S and T free, for an access of n bytes:
- *     lea S, [address]; mov T, S; shr T, 12 - 5; and T, (TLB_SLOTS - 1) << 5
- *     xor S, [tag + T]; cmp S, 4096 - n; ja slow; add S, [host + T]        (S is the host address)
- * which also sends page-crossing accesses to the slow path.
+ * Compiled code checks an access of n bytes so, with flags and two scratch registers S and T free:
+ * S is the address; T is (S ^ S >> TLB_SLOT_BITS) >> 12, masked, times 32, so that arrays a power
+ * of two apart do not meet in one slot; S ^= tag[T]; above 4096 - n is the slow path, page-crossing
+ * accesses included; S += host[T].
  */
 #pragma once
 
@@ -24,7 +24,10 @@ enum tlb_index {
     TLB_INDEXES,
 };
 
-enum { TLB_SLOT_BITS = 10, TLB_SLOTS = 1 << TLB_SLOT_BITS, TLB_ENTRY_SHIFT = 5 };
+enum { TLB_SLOT_BITS = 12, TLB_SLOTS = 1 << TLB_SLOT_BITS, TLB_ENTRY_SHIFT = 5 };
+
+enum { TLB_TABLES = 256 };
+#define TLB_TABLE_VALID (UINT64_C(1) << 63)
 
 struct tlb_entry {
     uint64_t tag_r;
@@ -47,6 +50,13 @@ struct tlb {
     uint64_t named_global[TLB_INDEXES][TLB_SLOTS / 64];
     /* One bit a slot: filled since the last flush, so that a flush touches only these. */
     uint64_t filled[TLB_INDEXES][TLB_SLOTS / 64];
+    /* Page tables (last level) that walks have met since the last flush of anything: the paging
+     * structure cache of SDM 3A, 4.10.3. */
+    struct tlb_table {
+        uint64_t region; /* va >> 21, | TLB_TABLE_VALID */
+        uint64_t table;  /* guest physical */
+        bool writable, user, nx;
+    } table[TLB_TABLES];
     /* Lowest and highest 1 GiB region with a piece of a large page since the last full flush. */
     uint64_t large_lo, large_hi;
 };
@@ -56,7 +66,7 @@ enum { TLB_GPA_GLOBAL = 1, TLB_GPA_LARGE = 2 };
 
 static inline unsigned tlb_slot(uint64_t va)
 {
-    return (unsigned)(va >> 12) & (TLB_SLOTS - 1);
+    return (unsigned)(va >> 12 ^ va >> (12 + TLB_SLOT_BITS)) & (TLB_SLOTS - 1);
 }
 
 static inline uint64_t tlb_no_tag(unsigned slot)

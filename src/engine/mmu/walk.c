@@ -166,7 +166,17 @@ static enum step walk_64(struct cpu *cpu, uint64_t va, enum walk_use use, enum t
     if (!lma) {
         reserved |= UINT64_C(0x7ff0000000000000); /* PAE: 52-62 are reserved, not ignored */
     }
+    uint64_t region = va >> 21 | TLB_TABLE_VALID;
+    struct tlb_table *known = &cpu->tlb.table[va >> 21 & (TLB_TABLES - 1)];
+
     ret->writable = ret->user = true;
+    if (lma && known->region == region) {
+        table = known->table;
+        top = 0;
+        ret->writable = known->writable;
+        ret->user = known->user;
+        ret->nx = known->nx;
+    }
     for (int level = top;; level--) {
         struct entry e;
         uint64_t bad = reserved;
@@ -203,6 +213,13 @@ static enum step walk_64(struct cpu *cpu, uint64_t va, enum walk_use use, enum t
             return STEP_AGAIN;
         }
         table = e.value & PTE_ADDR;
+        if (level == 1 && lma && use != WALK_PEEK) {
+            *known = (struct tlb_table) { .region = region,
+                                          .table = table,
+                                          .writable = ret->writable,
+                                          .user = ret->user,
+                                          .nx = ret->nx };
+        }
     }
 }
 
