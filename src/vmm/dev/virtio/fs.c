@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fs.c - the file system device (virtio 1.2, 5.11): a high-priority queue and one for requests,
+ * which carry FUSE. The server is our own, in this process and its sandbox (fuse.c).
+ */
+#include "base/bytes.h"
+#include "vmm/dev/virtio/fuse.h"
+#include "vmm/dev/virtio/virtio.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { TAG_BYTES = 36, CONFIG_BYTES = 40, QUEUES = 2 };
+
+struct fs {
+    struct virtio_dev vd;
+    char *path;
+    char *tag;
+    bool read_only;
+    struct fuse *fuse;
+    bool serving;
+    bool reset_wanted;
+};
+
+static const struct opt fs_opts[] = {
+    VIRTIO_OPTS(struct fs),
+    OPT_STR(struct fs, path, "path", NULL, "folder of the host"),
+    OPT_STR(struct fs, tag, "tag", NULL, "name that the guest mounts"),
+    OPT_BOOL(struct fs, read_only, "readonly", "off", "the guest cannot write"),
+    OPT_END,
+};
+
+/* The machine's lock is free while the host's file system works; a reset in that time makes the
+ * element stale and waits for us with forgetting the nodes. */
+static void fs_handle(struct virtio_dev *vd, unsigned index)
+{
+    struct fs *fs = (struct fs *)vd;
+    struct vq *vq = &vd->queues[index];
+    struct vq_elem *e;
+
+    while ((e = virtio_pop(vd, vq)) != NULL) {
+        size_t len;
+
+        fs->serving = true;
+        machine_unlock(vd->dev.m);
+        len = fuse_serve(fs->fuse, e->out, e->n_out, e->in, e->n_in);
+        machine_lock(vd->dev.m);
+        fs->serving = false;
+        if (fs->reset_wanted) {
+            fs->reset_wanted = false;
+            fuse_reset(fs->fuse);
+        }
+        vq_push(vq, e, (uint32_t)len);
+        virtio_notify(vd, vq);
+    }
+}
+
+static void fs_get_config(struct virtio_dev *vd, uint8_t *c)
+{
+    const char *tag = ((struct fs *)vd)->tag;
+
+    memcpy(c, tag, strnlen(tag, TAG_BYTES));
+    le32_put(c + TAG_BYTES, 1);
+}
+
+static void fs_reset(struct virtio_dev *vd)
+{
+    struct fs *fs = (struct fs *)vd;
+
+    if (fs->serving) {
+        fs->reset_wanted = true;
+    } else if (fs->fuse != NULL) {
+        fuse_reset(fs->fuse);
+    }
+}
+
+static int fs_init(struct virtio_dev *vd, struct err **err)
+{
+    struct fs *fs = (struct fs *)vd;
+    int r;
+
+    if (fs->path == NULL || fs->tag == NULL || *fs->tag == '\0' || strlen(fs->tag) > TAG_BYTES) {
+        return err_set(err, EINVAL, "path= and tag= (1 to %d characters) are needed", TAG_BYTES);
+    }
+    r = fuse_new(fs->path, fs->read_only, &fs->fuse, err);
+    return r == 0 ? virtio_set_queues(vd, QUEUES, err) : r;
+}
+
+static void fs_done(struct virtio_dev *vd)
+{
+    struct fs *fs = (struct fs *)vd;
+
+    fs->fuse = fuse_free(fs->fuse);
+}
+
+static const struct virtio_class fs_virtio = {
+    .id = VIRTIO_ID_FS,
+    .queue_size = 128,
+    .config_size = CONFIG_BYTES,
+    .init = fs_init,
+    .done = fs_done,
+    .get_config = fs_get_config,
+    .handle_queue = fs_handle,
+    .reset = fs_reset,
+};
+
+const struct device_class virtio_fs_class =
+    VIRTIO_DEVICE_CLASS("virtio-fs-device", "folder of the host", struct fs, fs_opts, &fs_virtio);
