@@ -107,10 +107,7 @@ static void enter_mode(struct guest *g)
 void guest_init(struct guest *g, enum guest_mode mode, bool interpreter)
 {
     struct kvm_userspace_memory_region slot = { .memory_size = GUEST_RAM };
-    static struct {
-        struct kvm_cpuid2 head;
-        struct kvm_cpuid_entry2 entry[128];
-    } cpuid;
+    struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + 128 * sizeof(cpuid->entries[0]));
 
     (void)setenv("VIREO_ENGINE", interpreter ? "interpreter" : "jit", 1);
     *g = (struct guest) { .mode = mode };
@@ -127,9 +124,11 @@ void guest_init(struct guest *g, enum guest_mode mode, bool interpreter)
     g->run_bytes = (size_t)vireo_kvm_ioctl(g->sys, KVM_GET_VCPU_MMAP_SIZE, NULL);
     g->run = mmap(NULL, g->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, g->vcpu, 0);
     assert_true(g->run != MAP_FAILED);
-    cpuid.head.nent = 128;
-    assert_int_equal(vireo_kvm_ioctl(g->sys, KVM_GET_SUPPORTED_CPUID, &cpuid), 0);
-    assert_int_equal(vireo_kvm_ioctl(g->vcpu, KVM_SET_CPUID2, &cpuid), 0);
+    assert_non_null(cpuid);
+    cpuid->nent = 128;
+    assert_int_equal(vireo_kvm_ioctl(g->sys, KVM_GET_SUPPORTED_CPUID, cpuid), 0);
+    assert_int_equal(vireo_kvm_ioctl(g->vcpu, KVM_SET_CPUID2, cpuid), 0);
+    free(cpuid);
     fill_tables(g);
     fill_page_tables(g);
     enter_mode(g);

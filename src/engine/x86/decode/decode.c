@@ -139,7 +139,7 @@ static bool take_vex(struct cursor *c, uint8_t first, unsigned code_bits, struct
         uint8_t p2 = (uint8_t)take(c, 1), p3 = (uint8_t)take(c, 1);
         in->enc = ENC_EVEX;
         in->rex = (uint8_t)(((~p1 >> 5) & 7) | ((p2 >> 4) & 8));
-        in->vvvv = (uint8_t)(((~p2 >> 3) & 15) | ((~p3 << 1) & 16));
+        in->vvvv = (uint8_t)(((~p2 >> 3) & 15) | (((unsigned)~p3 << 1) & 16));
         in->vl = (p3 >> 5) & 3;
         in->pp = p2 & 3;
         in->evex_aaa = p3 & 7;
