@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * command.h - QMP commands: the table that scripts/gen-qmp.py makes of the schema, and their
+ * handlers, one file an area. Main loop only.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "codec/json.h"
+
+#include <stdbool.h>
+
+struct machine;
+
+enum qmp_kind { QMP_STR, QMP_INT, QMP_BOOL, QMP_ANY };
+
+struct qmp_arg {
+    const char *name;
+    enum qmp_kind kind;
+    bool optional;
+};
+
+/* args is an object whose members were checked against the table. *ret: what "return" is to hold,
+ * owned by the caller; left NULL it is {}. */
+typedef int qmp_fn(struct machine *m, struct json_object *args, struct json_object **ret,
+                   struct err **err);
+
+struct qmp_command {
+    const char *name;
+    const struct qmp_arg *args; /* ends with .name == NULL */
+    qmp_fn *fn;
+};
+
+extern const struct qmp_command qmp_commands[]; /* by name; ends with .name == NULL */
+extern const char *const qmp_events[];
+
+/* The value of query-version, which the greeting shows too. */
+struct json_object *qmp_version(void);
+
+const struct qmp_command *qmp_command_find(const char *name);
+/* Finds the command, checks the arguments, runs it. *ret_class: QMP's error class on failure. */
+int qmp_dispatch(struct machine *m, const char *name, struct json_object *args,
+                 struct json_object **ret, const char **ret_class, struct err **err);
+
+qmp_fn qmp_do_qmp_capabilities, qmp_do_query_version, qmp_do_query_commands, qmp_do_query_machines,
+    qmp_do_query_chardev;
+qmp_fn qmp_do_query_status, qmp_do_stop, qmp_do_cont, qmp_do_quit, qmp_do_system_reset,
+    qmp_do_system_powerdown, qmp_do_query_name, qmp_do_query_uuid;
+qmp_fn qmp_do_query_cpus_fast, qmp_do_query_kvm, qmp_do_query_cpu_definitions;
