@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -25,6 +26,28 @@ int sandbox_drop(unsigned uid, unsigned gid, struct err **err)
     }
     capng_clear(CAPNG_SELECT_BOTH);
     /* The bounding set needs CAP_SETPCAP; without it an ordinary user has nothing to lose there. */
+    if (capng_apply(CAPNG_SELECT_CAPS) != 0) {
+        return err_set(err, EPERM, "cannot drop capabilities");
+    }
+    return 0;
+}
+
+int sandbox_drop_keeping(const unsigned *caps, size_t n, struct err **err)
+{
+    uint64_t have = 0;
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        return err_set(err, errno, "cannot set no_new_privs: %s", strerror(errno));
+    }
+    for (size_t i = 0; i < n; i++) {
+        have |= capng_have_capability(CAPNG_EFFECTIVE, caps[i]) == 1 ? UINT64_C(1) << i : 0;
+    }
+    capng_clear(CAPNG_SELECT_BOTH);
+    for (size_t i = 0; i < n; i++) {
+        if ((have >> i & 1) != 0) {
+            (void)capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, caps[i]);
+        }
+    }
     if (capng_apply(CAPNG_SELECT_CAPS) != 0) {
         return err_set(err, EPERM, "cannot drop capabilities");
     }

@@ -16,6 +16,10 @@
 /* No new privileges; clears every capability set. uid/gid: changed to when not 0 (needs root). */
 int sandbox_drop(unsigned uid, unsigned gid, struct err **err) MUST_CHECK;
 
+/* The same without changing identity, but keeping those of caps (CAP_...; n of them) that we have.
+ */
+int sandbox_drop_keeping(const unsigned *caps, size_t n, struct err **err) MUST_CHECK;
+
 struct sandbox_path {
     const char *path;
     bool write;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* main.c - vireo-system-x86_64: command line, machine, main loop. */
+#include "base/hash.h"
 #include "base/log.h"
 #include "block/core/block.h"
 #include "os/fd.h"
@@ -118,16 +119,23 @@ static int run(struct config *c, int *ret_status, struct err **err)
     if (r == 0 && c->pidfile != NULL) {
         r = write_pidfile(c->pidfile, err);
     }
+    /* Privileges and files are a thread's: given up before the vCPUs' threads are made. */
+    if (r == 0 && daemon_fd >= 0) {
+        leave_terminal(daemon_fd);
+    }
+    if (r == 0 && !c->sandbox_off) {
+        r = confine_files(m, err);
+    }
+    if (r == 0 && blocks != NULL && hash_count(m->blocks) > 0) {
+        r = block_ctx_prepare(blocks, err);
+    }
     if (r == 0) {
         r = machine_start_vcpus(m, err);
     }
     if (r == 0 && !c->sandbox_off) {
-        r = confine(m, err);
+        r = confine_calls(err);
     }
     if (r == 0) {
-        if (daemon_fd >= 0) {
-            leave_terminal(daemon_fd);
-        }
         m->internal_error_exits = qmp == NULL;
         if (!c->start_stopped) {
             machine_lock(m);

@@ -96,10 +96,25 @@ struct machine *machine_free(struct machine *m)
     (void)hash_free(m->objects);
     (void)cpu_model_free(m->cpu);
     free(m->name);
+    for (unsigned i = 0; i < m->n_allowed; i++) {
+        free(m->allowed[i].path);
+    }
     (void)pthread_cond_destroy(&m->vcpus_cond);
     (void)pthread_mutex_destroy(&m->lock);
     free(m);
     return NULL;
+}
+
+int machine_allow_path(struct machine *m, const char *path, bool write, struct err **err)
+{
+    char *copy = m->n_allowed < MACHINE_MAX_ALLOWED ? strdup(path) : NULL;
+
+    if (copy == NULL) {
+        return err_set(err, ENOSPC, "more than %d shared folders", MACHINE_MAX_ALLOWED);
+    }
+    m->allowed[m->n_allowed].path = copy;
+    m->allowed[m->n_allowed++].write = write;
+    return 0;
 }
 
 static void irq_to_accel(void *arg, unsigned gsi, int level)

@@ -26,7 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MACHINE_MAX_VCPUS = 64 };
+enum { MACHINE_MAX_VCPUS = 64, MACHINE_MAX_ALLOWED = 32 };
 
 struct cpu_model;
 struct device;
@@ -115,6 +115,13 @@ struct machine {
     bool has_uuid;
     int64_t rtc_offset_usec; /* guest's RTC less the host's */
 
+    /* What the sandbox has to leave open: folders that devices share. */
+    struct {
+        char *path; /* owned */
+        bool write;
+    } allowed[MACHINE_MAX_ALLOWED];
+    unsigned n_allowed;
+
     struct list listeners;
     void (*powerdown)(void *arg); /* the device that tells the guest of the power button */
     void *powerdown_arg;
@@ -136,6 +143,10 @@ void machine_free_devices(struct machine *m);
 
 void machine_lock(struct machine *m);
 void machine_unlock(struct machine *m);
+
+/* A device will open files below that folder while the guest runs. */
+int machine_allow_path(struct machine *m, const char *path, bool write, struct err **err)
+    MUST_CHECK;
 
 /* The line of a GSI. */
 struct irq machine_irq(struct machine *m, unsigned gsi);

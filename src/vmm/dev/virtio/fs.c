@@ -83,6 +83,9 @@ static int fs_init(struct virtio_dev *vd, struct err **err)
         return err_set(err, EINVAL, "path= and tag= (1 to %d characters) are needed", TAG_BYTES);
     }
     r = fuse_new(fs->path, fs->read_only, &fs->fuse, err);
+    if (r == 0) {
+        r = machine_allow_path(vd->dev.m, fs->path, !fs->read_only, err);
+    }
     return r == 0 ? virtio_set_queues(vd, QUEUES, err) : r;
 }
 
