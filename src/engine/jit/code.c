@@ -68,15 +68,78 @@ static void make_enter(struct jit *j)
             (int32_t)(offsetof(struct cpu, scratch) + sizeof(uint64_t) * SCR_HOST_SP));
     emit_rr(e, true, 0x89, H_DI, 4); /* rsp = cpu */
     scr(e, true, 0x89, H_SI, SCR_ARG);
-    emit_ctx(e, false, 0x8b, H_AX, rflags);
-    emit_1(e, 0x25); /* and eax, ARITH */
-    emit_4(e, ARITH);
-    emit_1(e, 0x50);
-    emit_1(e, 0x9d); /* push rax; popf */
+    j->t_resume = e->p;
+    emit_ctx(e, false, 0x8b, H_CX, rflags); /* POPF costs as much as all the rest */
+    emit_rr(e, false, 0x89, H_CX, H_AX);
+    emit_rr(e, false, 0xc1, 5, H_AX);
+    emit_1(e, 11);
+    emit_1(e, 0x24); /* and al, 1 */
+    emit_1(e, 1);
+    emit_1(e, 0x88); /* mov ah, cl */
+    emit_1(e, 0xcc);
+    emit_1(e, 0x04); /* add al, 127: OF */
+    emit_1(e, 0x7f);
+    emit_1(e, 0x9e);
     for (unsigned i = 0; i < sizeof kept; i++)
         emit_load_gpr(e, kept[i], kept[i]);
     emit_load_gpr(e, H_GSP, 4);
+    emit_ctx(e, true, 0x8b, HT, rip); /* for entries that want to know the address */
     scr(e, false, 0xff, 4, SCR_ARG);
+}
+
+/* R15 to SCR_ARG, registers and flags into struct cpu. */
+static void put_store_all(struct emit *e)
+{
+    scr(e, true, 0x89, HT, SCR_ARG);
+    for (unsigned i = 0; i < sizeof kept; i++)
+        emit_store_gpr(e, kept[i], kept[i]);
+    emit_store_gpr(e, H_GSP, 4);
+    emit_1(e, 0x9f);
+    emit_rr(e, false, 0x0f90, 0, H_AX); /* seto al */
+    emit_1(e, 0x0f);
+    emit_1(e, 0xb6);
+    emit_1(e, 0xcc); /* movzx ecx, ah */
+    emit_rr(e, false, 0x0fb6, H_AX, H_AX);
+    emit_rr(e, false, 0xc1, 4, H_AX);
+    emit_1(e, 11);
+    emit_rr(e, false, 0x09, H_AX, H_CX);
+    emit_rr(e, false, 0x81, 4, H_CX);
+    emit_4(e, ARITH);
+    emit_ctx(e, true, 0x8b, H_AX, rflags);
+    emit_rr(e, true, 0x81, 4, H_AX);
+    emit_4(e, ~(uint32_t)ARITH);
+    emit_rr(e, true, 0x09, H_CX, H_AX);
+    emit_ctx(e, true, 0x89, H_AX, rflags);
+}
+
+static void put_leave(struct emit *e)
+{
+    scr(e, true, 0x8b, 4, SCR_HOST_SP);
+    for (unsigned i = sizeof host_saved; i-- > 0;) {
+        emit_rex(e, false, 0, 0, host_saved[i]);
+        emit_1(e, 0x58 | (host_saved[i] & 7));
+    }
+    emit_1(e, 0xc3);
+}
+
+/* R15: what, for jit_fast(). */
+static void make_fast(struct jit *j)
+{
+    struct emit *e = &j->emit;
+
+    j->t_fast = e->p;
+    put_store_all(e);
+    emit_rr(e, true, 0x89, 4, H_DI);
+    emit_rr(e, false, 0x89, HT, H_SI);
+    emit_mov_imm(e, H_AX, (uintptr_t)jit_fast);
+    emit_rr(e, false, 0xff, 2, H_AX);
+    scr(e, true, 0x89, H_AX, SCR_ARG);
+    emit_rr(e, true, 0x83, 7, H_AX);
+    emit_1(e, FAST_LEAVE);
+    emit_jump_to(e, CC_A, j->t_resume);
+    emit_rr(e, false, 0x83, 6, H_AX); /* not done: REASON_STEP; done: REASON_LOOKUP */
+    emit_1(e, 1);
+    put_leave(e);
 }
 
 /* Everything into struct cpu; R14 is the reason, R15 goes to SCR_ARG. cpu->rip is set already. */
@@ -85,26 +148,9 @@ static void make_exit(struct jit *j)
     struct emit *e = &j->emit;
 
     j->t_exit = e->p;
-    scr(e, true, 0x89, HT, SCR_ARG);
-    for (unsigned i = 0; i < sizeof kept; i++)
-        emit_store_gpr(e, kept[i], kept[i]);
-    emit_store_gpr(e, H_GSP, 4);
-    emit_1(e, 0x9c);
-    emit_1(e, 0x59); /* pushf; pop rcx */
-    emit_rr(e, false, 0x81, 4, H_CX);
-    emit_4(e, ARITH);
-    emit_ctx(e, true, 0x8b, H_AX, rflags);
-    emit_rr(e, true, 0x81, 4, H_AX);
-    emit_4(e, ~(uint32_t)ARITH);
-    emit_rr(e, true, 0x09, H_CX, H_AX);
-    emit_ctx(e, true, 0x89, H_AX, rflags);
+    put_store_all(e);
     emit_rr(e, false, 0x89, HS, H_AX);
-    scr(e, true, 0x8b, 4, SCR_HOST_SP);
-    for (unsigned i = sizeof host_saved; i-- > 0;) {
-        emit_rex(e, false, 0, 0, host_saved[i]);
-        emit_1(e, 0x58 | (host_saved[i] & 7));
-    }
-    emit_1(e, 0xc3);
+    put_leave(e);
 }
 
 /* RFLAGS from SCR_FLAGS, RAX from gpr[0] as caller keeps it; then out with REASON_STEP. */
@@ -171,6 +217,7 @@ static void make_thunks(struct jit *j)
     make_enter(j);
     make_exit(j);
     make_restore(j);
+    make_fast(j);
     j->t_slow = make_call(j, (uintptr_t)jit_slow);
     j->t_fpu = make_call(j, (uintptr_t)jit_load_fpu);
     j->t_string = make_call(j, (uintptr_t)jit_string);

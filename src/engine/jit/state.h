@@ -100,7 +100,7 @@ struct jit {
     struct emit emit;
     uint8_t *code_start; /* after the thunks, writable view */
     /* Thunks, writable view. */
-    uint8_t *t_exit, *t_slow, *t_fpu, *t_link, *t_miss, *t_restore, *t_string;
+    uint8_t *t_exit, *t_slow, *t_fpu, *t_link, *t_miss, *t_restore, *t_string, *t_resume, *t_fast;
     unsigned (*enter)(struct cpu *cpu, const void *entry);
 
     struct block *block; /* 1.. */
@@ -161,6 +161,25 @@ struct code_page {
 };
 /* Makes the block at va; NULL: the code cannot be read (then interpret), or memory is full. */
 struct block *jit_translate(struct jit *j, uint64_t va, uint32_t mode, struct code_page page);
+
+/* ---- fast.c: system instructions without the interpreter ---- */
+enum fast_kind {
+    FAST_SYSCALL,
+    FAST_SYSRET,
+    FAST_POPF,
+    FAST_STI,
+    FAST_SWAPGS,
+    FAST_RDTSC,
+    FAST_STAC,
+    FAST_CLAC,
+    FAST_RDFSBASE, /* in the order of their ModRM.reg */
+    FAST_RDGSBASE,
+    FAST_WRFSBASE,
+    FAST_WRGSBASE,
+};
+enum { FAST_NOT_DONE = 0, FAST_LEAVE = 1 }; /* else: where to go on, cpu->rip in R15 */
+/* what: kind | register << 8 | length << 16 | 64-bit operand << 24 */
+uint64_t jit_fast(struct cpu *cpu, uint32_t what);
 
 /* ---- run.c, called from compiled code ---- */
 uint64_t jit_slow(struct cpu *cpu, uint64_t va, uint32_t site);

@@ -47,6 +47,13 @@ static unsigned collect(struct tr *t, uint64_t va)
     return t->n;
 }
 
+/* CLI and PAUSE, which are translated; all else of its class needs exact flags. */
+static bool is_opaque(const struct insn *in)
+{
+    return in->info->cls == CLASS_SYSTEM &&
+           !(in->map == MAP_1B && (in->opcode == 0x90 || in->opcode == 0xfa));
+}
+
 static unsigned kills(const struct insn *in)
 {
     return in->info->bits & INFO_FLAGS_COND ? 0 : in->info->flags_written & FL_ARITH;
@@ -62,7 +69,7 @@ static unsigned peek_live(const struct tr *t, uint64_t va)
         if (!same_page(va, t->b->va) || fetch(t, va, &in) != INSN_OK)
             break;
         live |= in.info->flags_read & open;
-        if (in.info->cls == CLASS_SYSTEM || ends_block(&in))
+        if (is_opaque(&in) || ends_block(&in))
             break;
         open &= ~kills(&in);
         va += in.len;
@@ -75,7 +82,7 @@ static unsigned live_at_end(const struct tr *t)
     const struct insn *last = &t->in[t->n - 1];
     uint64_t next = t->at[t->n];
 
-    if (last->info->cls == CLASS_SYSTEM)
+    if (is_opaque(last))
         return FL_ARITH;
     if (!ends_block(last))
         return peek_live(t, next);
@@ -94,7 +101,7 @@ static void find_live(struct tr *t)
         const struct insn *in = &t->in[i];
         if (in->info->cls == CLASS_BRANCH && !ends_block(in))
             live = FL_ARITH; /* the way out is not looked at */
-        if (in->info->cls == CLASS_SYSTEM || in->info->cls == CLASS_STRING)
+        if (is_opaque(in) || in->info->cls == CLASS_STRING)
             live = FL_ARITH;
         live = (live & ~kills(in)) | (in->info->flags_read & FL_ARITH);
         t->live[i] = (uint16_t)live;
@@ -287,6 +294,63 @@ static enum tr_result string(struct tr *t, const struct insn *in)
     return TR_NEXT;
 }
 
+/* Which of jit_fast()'s an instruction is; -1: none. */
+static int fast_kind(const struct tr *t, const struct insn *in)
+{
+    unsigned reg = in->modrm >> 3 & 7;
+
+    if (t->bits != 64 || in->enc != ENC_LEGACY)
+        return -1;
+    if (in->map == MAP_1B)
+        return in->opcode == 0xfb                      ? FAST_STI
+               : in->opcode == 0x9d && in->opsize == 8 ? FAST_POPF
+                                                       : -1;
+    if (in->map != MAP_0F)
+        return -1;
+    switch (in->opcode) {
+    case 0x05:
+        return FAST_SYSCALL;
+    case 0x07:
+        return in->opsize == 8 ? FAST_SYSRET : -1;
+    case 0x31:
+        return FAST_RDTSC;
+    case 0x01:
+        return in->modrm == 0xf8                  ? FAST_SWAPGS
+               : in->modrm == 0xca && in->pp == 0 ? FAST_CLAC
+               : in->modrm == 0xcb && in->pp == 0 ? FAST_STAC
+                                                  : -1;
+    case 0xae:
+        return in->mod == 3 && in->pp == 2 && reg < 4 ? (int)(FAST_RDFSBASE + reg) : -1;
+    default:
+        return -1;
+    }
+}
+
+static enum tr_result fast(struct tr *t, const struct insn *in)
+{
+    int kind = fast_kind(t, in);
+
+    if (kind < 0)
+        return TR_STEP;
+    tr_force_flags(t);
+    tr_set_rip(t, t->at[t->now]);
+    emit_mov_imm(t->e, HT,
+                 (unsigned)kind | (unsigned)(in->rm & 15) << 8 | (unsigned)in->len << 16 |
+                     (in->opsize == 8 ? 1u << 24 : 0));
+    emit_jump_to(t->e, CC_ALWAYS, t->j->t_fast);
+    return TR_END;
+}
+
+static enum tr_result cli(struct tr *t)
+{
+    if (t->mode & (3 << MODE_CPL_SHIFT | MODE_VM86))
+        return TR_STEP;
+    tr_need_flags(t);
+    emit_ctx(t->e, false, 0x81, 4, rflags);
+    emit_4(t->e, ~(uint32_t)(1 << 9));
+    return TR_NEXT;
+}
+
 static enum tr_result translate_one(struct tr *t, const struct insn *in)
 {
     switch (in->info->cls) {
@@ -295,7 +359,7 @@ static enum tr_result translate_one(struct tr *t, const struct insn *in)
     case CLASS_X87:
         return tr_copy(t, in);
     case CLASS_STACK:
-        return tr_stack(t, in);
+        return in->opcode == 0x9d ? fast(t, in) : tr_stack(t, in);
     case CLASS_BRANCH:
         return tr_branch(t, in);
     case CLASS_STRING:
@@ -306,7 +370,9 @@ static enum tr_result translate_one(struct tr *t, const struct insn *in)
             emit_1(t->e, 0x90);
             return TR_NEXT;
         }
-        return TR_STEP;
+        if (in->map == MAP_1B && in->opcode == 0xfa)
+            return cli(t);
+        return fast(t, in);
     }
 }
 
