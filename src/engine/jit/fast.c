@@ -9,6 +9,7 @@
 #include "engine/exec/core.h"
 #include "engine/jit/state.h"
 #include "engine/x86/control.h"
+#include "engine/x86/cpuid.h"
 
 static bool has_tf(uint64_t rflags)
 {
@@ -160,6 +161,11 @@ static bool execute(struct cpu *cpu, unsigned kind, unsigned reg, unsigned len, 
         break;
     case FAST_RDTSC:
         ok = fast_rdtsc(cpu);
+        break;
+    case FAST_RDTSCP:
+        ok = cpuid_has(cpu, CPUID_RDTSCP) && fast_rdtsc(cpu);
+        if (ok)
+            cpu->gpr[REG_CX] = (uint32_t)cpu->tsc_aux;
         break;
     case FAST_STAC:
     case FAST_CLAC:

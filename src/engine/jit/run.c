@@ -266,7 +266,7 @@ static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
         if (b == NULL)
             return NULL;
     }
-    tlb_name(&cpu->tlb, index, slot, b->token, (cpu->tlb.gpa[index][slot] & TLB_GPA_GLOBAL) != 0);
+    tlb_name(&cpu->tlb, index, va, b->token, (cpu->tlb.gpa[index][slot] & TLB_GPA_GLOBAL) != 0);
     if (indirect) {
         int table = jit_mode_index(j, cpu->mode);
         if (table >= 0)

@@ -170,6 +170,7 @@ enum fast_kind {
     FAST_STI,
     FAST_SWAPGS,
     FAST_RDTSC,
+    FAST_RDTSCP,
     FAST_STAC,
     FAST_CLAC,
     FAST_RDFSBASE, /* in the order of their ModRM.reg */

@@ -315,7 +315,8 @@ static int fast_kind(const struct tr *t, const struct insn *in)
     case 0x31:
         return FAST_RDTSC;
     case 0x01:
-        return in->modrm == 0xf8                  ? FAST_SWAPGS
+        return in->modrm == 0xf9                  ? FAST_RDTSCP
+               : in->modrm == 0xf8                ? FAST_SWAPGS
                : in->modrm == 0xca && in->pp == 0 ? FAST_CLAC
                : in->modrm == 0xcb && in->pp == 0 ? FAST_STAC
                                                   : -1;

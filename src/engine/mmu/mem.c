@@ -56,6 +56,7 @@ bool mem_fill(struct cpu *cpu, uint64_t va, enum mem_access access, enum tlb_ind
     if (w.large) {
         uint64_t region = va & ~(TLB_LARGE_BYTES - 1);
 
+        cpu->tlb.large_seen |= tlb_region_bit(va);
         cpu->tlb.large_lo = min_u64(cpu->tlb.large_lo, region);
         cpu->tlb.large_hi = max_u64(cpu->tlb.large_hi, region);
     }

@@ -27,8 +27,27 @@ static void drop_names(struct tlb *tlb, bool keep_global)
 
 static void drop_tables(struct tlb *tlb)
 {
-    for (unsigned i = 0; i < TLB_TABLES; i++) {
-        tlb->table[i].region = 0;
+    if (++tlb->table_epoch >> TLB_EPOCH_BITS != 0 || tlb->table_epoch == 1) {
+        tlb->table_epoch = 1;
+        for (unsigned i = 0; i < TLB_TABLES; i++) {
+            tlb->table[i].region = 0;
+        }
+    }
+}
+
+/* Names of code pages in one region, perhaps of a large page that has changed. */
+static void drop_names_in(struct tlb *tlb, uint64_t region)
+{
+    for (unsigned index = 0; index < TLB_INDEXES; index++) {
+        for (unsigned word = 0; word < TLB_SLOTS / 64; word++) {
+            for (uint64_t bits = tlb->named[index][word]; bits != 0; bits &= bits - 1) {
+                unsigned slot = word * 64 + (unsigned)__builtin_ctzll(bits);
+
+                if ((tlb->name_va[index][slot] & ~(TLB_LARGE_BYTES - 1)) == region) {
+                    tlb->token[index][slot] = 0;
+                }
+            }
+        }
     }
 }
 
@@ -39,6 +58,7 @@ void tlb_init(struct tlb *tlb)
             clear_slot(tlb, index, slot);
         }
     }
+    tlb->table_epoch = 1;
     tlb->large_lo = UINT64_MAX;
     tlb->large_hi = 0;
 }
@@ -61,6 +81,7 @@ void tlb_flush(struct cpu *cpu, bool keep_global)
     drop_names(tlb, keep_global);
     drop_tables(tlb);
     if (!keep_global) {
+        tlb->large_seen = 0;
         tlb->large_lo = UINT64_MAX;
         tlb->large_hi = 0;
     }
@@ -77,10 +98,11 @@ void tlb_flush_page(struct cpu *cpu, uint64_t va)
         clear_slot(tlb, index, slot);
         tlb->token[index][slot] = 0;
     }
-    if (region < tlb->large_lo || region > tlb->large_hi) {
+    if (region < tlb->large_lo || region > tlb->large_hi ||
+        (tlb->large_seen & tlb_region_bit(va)) == 0) {
         return;
     }
-    drop_names(tlb, false);
+    drop_names_in(tlb, region);
     /* Pieces of a large page that contains va go too (SDM 3A, 4.10.4.1). A slot does not know its
      * address once all its tags are taken, so that all large pieces go; INVLPG of a large page is
      * rare, but the kernel's own mapping is made of them: globals of other regions stay. */

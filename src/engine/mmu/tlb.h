@@ -27,7 +27,7 @@ enum tlb_index {
 enum { TLB_SLOT_BITS = 12, TLB_SLOTS = 1 << TLB_SLOT_BITS, TLB_ENTRY_SHIFT = 5 };
 
 enum { TLB_TABLES = 256 };
-#define TLB_TABLE_VALID (UINT64_C(1) << 63)
+enum { TLB_EPOCH_BITS = 20 };
 
 struct tlb_entry {
     uint64_t tag_r;
@@ -48,17 +48,20 @@ struct tlb {
     uint32_t token[TLB_INDEXES][TLB_SLOTS];
     uint64_t named[TLB_INDEXES][TLB_SLOTS / 64];
     uint64_t named_global[TLB_INDEXES][TLB_SLOTS / 64];
+    uint64_t name_va[TLB_INDEXES][TLB_SLOTS];
     /* One bit a slot: filled since the last flush, so that a flush touches only these. */
     uint64_t filled[TLB_INDEXES][TLB_SLOTS / 64];
     /* Page tables (last level) that walks have met since the last flush of anything: the paging
      * structure cache of SDM 3A, 4.10.3. */
     struct tlb_table {
-        uint64_t region; /* va >> 21, | TLB_TABLE_VALID */
+        uint64_t region; /* tlb_table_key() */
         uint64_t table;  /* guest physical */
         bool writable, user, nx;
     } table[TLB_TABLES];
+    uint32_t table_epoch;
     /* Lowest and highest 1 GiB region with a piece of a large page since the last full flush. */
     uint64_t large_lo, large_hi;
+    uint64_t large_seen; /* one bit for each class of regions, tlb_region_bit() */
 };
 
 enum { TLB_GPA_GLOBAL = 1, TLB_GPA_LARGE = 2 };
@@ -74,14 +77,27 @@ static inline uint64_t tlb_no_tag(unsigned slot)
     return (uint64_t)(slot ^ 1) << 12;
 }
 
+/* Never 0, which is an empty entry: epochs begin with 1. */
+static inline uint64_t tlb_table_key(const struct tlb *tlb, uint64_t va)
+{
+    return va >> 21 | (uint64_t)tlb->table_epoch << (64 - TLB_EPOCH_BITS);
+}
+
+static inline uint64_t tlb_region_bit(uint64_t va)
+{
+    return UINT64_C(1) << (va >> 30 & 63);
+}
+
 struct cpu;
 
-static inline void tlb_name(struct tlb *tlb, unsigned index, unsigned slot, uint32_t token,
+static inline void tlb_name(struct tlb *tlb, unsigned index, uint64_t va, uint32_t token,
                             bool global)
 {
+    unsigned slot = tlb_slot(va);
     uint64_t bit = UINT64_C(1) << (slot % 64);
 
     tlb->token[index][slot] = token;
+    tlb->name_va[index][slot] = va;
     tlb->named[index][slot / 64] |= bit;
     if (global)
         tlb->named_global[index][slot / 64] |= bit;

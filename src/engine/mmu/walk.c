@@ -166,7 +166,7 @@ static enum step walk_64(struct cpu *cpu, uint64_t va, enum walk_use use, enum t
     if (!lma) {
         reserved |= UINT64_C(0x7ff0000000000000); /* PAE: 52-62 are reserved, not ignored */
     }
-    uint64_t region = va >> 21 | TLB_TABLE_VALID;
+    uint64_t region = tlb_table_key(&cpu->tlb, va);
     struct tlb_table *known = &cpu->tlb.table[va >> 21 & (TLB_TABLES - 1)];
 
     ret->writable = ret->user = true;

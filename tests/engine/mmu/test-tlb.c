@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void fill(struct cpu *cpu, uint64_t va, uint64_t gpa_bits)
 {
@@ -26,6 +27,7 @@ static void test_flush(void **state)
 
     (void)state;
     assert_non_null(cpu);
+    memset(cpu, 0, sizeof(*cpu));
     tlb_init(&cpu->tlb);
     assert_false(has(cpu, 0));
     fill(cpu, 0x1000, 0);
@@ -41,6 +43,7 @@ static void test_flush(void **state)
     fill(cpu, 0x40002000, TLB_GPA_LARGE);
     fill(cpu, 0x40003000, 0);
     cpu->tlb.large_lo = cpu->tlb.large_hi = 0x40000000;
+    cpu->tlb.large_seen = tlb_region_bit(0x40000000);
     tlb_flush_page(cpu, 0x40001000);
     assert_false(has(cpu, 0x40001000));
     assert_false(has(cpu, 0x40002000));
