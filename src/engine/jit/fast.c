@@ -189,7 +189,7 @@ uint64_t jit_fast(struct cpu *cpu, uint32_t what)
         return FAST_NOT_DONE;
     if (kind != FAST_STI)
         cpu->irq_shadow = false;
-    if (cpu_attention(cpu) || (cpu->mode & MODE_CODE_MASK) != MODE_CODE_64)
+    if (!JIT_JOINS || cpu_attention(cpu) || (cpu->mode & MODE_CODE_MASK) != MODE_CODE_64)
         return FAST_LEAVE;
     for (unsigned i = 0; i < j->n_modes; i++) {
         if (j->mode[i] == cpu->mode)

@@ -21,7 +21,7 @@ enum { XSTATE_MASK = 7, MXCSR_MASKS = 0x1f80, FCW_MASKS = 0x3f };
 
 /* ---- guest FPU state ---- */
 
-static void save_fpu(struct cpu *cpu)
+void jit_save_fpu(struct cpu *cpu)
 {
     static const uint32_t host_mxcsr = 0x1f80;
     uint8_t *x = cpu->xsave;
@@ -220,14 +220,14 @@ static bool map_code(struct cpu *cpu, uint64_t va, enum cpu_exit *ret_exit)
         return true;
     if (canonical(va)) {
         if (!mem_fill(cpu, va, MEM_EXEC, mem_index(cpu), NULL)) {
-            save_fpu(cpu);
+            jit_save_fpu(cpu);
             *ret_exit = interp_deliver_fault(cpu);
             return false;
         }
         if (e->tag_x == page)
             return true;
     }
-    save_fpu(cpu);
+    jit_save_fpu(cpu);
     *ret_exit = interp_step(cpu);
     return false;
 }
@@ -236,7 +236,7 @@ static struct block *make_block(struct jit *j, uint64_t va, uint32_t mode, struc
 {
     struct cpu *cpu = j->cpu;
 
-    save_fpu(cpu);
+    jit_save_fpu(cpu);
     mem_protect_code(cpu, page.gpa);
     jit_take_posts(j);
     if (j->flush_wanted || jit_full(j))
@@ -267,7 +267,7 @@ static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
             return NULL;
     }
     tlb_name(&cpu->tlb, index, va, b->token, (cpu->tlb.gpa[index][slot] & TLB_GPA_GLOBAL) != 0);
-    if (indirect) {
+    if (indirect && JIT_JOINS) {
         int table = jit_mode_index(j, cpu->mode);
         if (table >= 0)
             jit_table(cpu, (unsigned)table)[va & (JIT_TABLE_SLOTS - 1)] = (uintptr_t)j->rx + b->e0;
@@ -287,7 +287,7 @@ static void join(struct jit *j, const struct link *l, const struct block *to)
 
 static enum cpu_exit leave(struct cpu *cpu, enum cpu_exit exit)
 {
-    save_fpu(cpu);
+    jit_save_fpu(cpu);
     return exit;
 }
 
@@ -308,7 +308,7 @@ enum cpu_exit jit_run(struct cpu *cpu)
             linking = false;
         }
         if (!can_run(cpu)) {
-            save_fpu(cpu);
+            jit_save_fpu(cpu);
             linking = false;
             exit = interp_step(cpu);
             if (exit != CPU_EXIT_NONE)
@@ -324,11 +324,24 @@ enum cpu_exit jit_run(struct cpu *cpu)
             linking = false;
             continue;
         }
-        if (linking && flushes == j->stats.flushes)
+        if (JIT_JOINS && linking && flushes == j->stats.flushes)
             join(j, &link, b);
         linking = indirect = false;
         j->stats.dispatches++;
-        switch ((enum jit_reason)j->enter(cpu, j->rx + b->e2)) {
+#ifdef VIREO_TORTURE
+        jit_save_fpu(cpu);
+        jit_check_before(j, b);
+#endif
+        enum jit_reason reason = (enum jit_reason)j->enter(cpu, j->rx + b->e2);
+#ifdef VIREO_TORTURE
+        if (j->checked != NULL) {
+            jit_save_fpu(cpu);
+            if (reason == REASON_LINK)
+                cpu->rip = j->link[cpu->scratch[SCR_ARG]].va;
+            jit_check_after(j, reason != REASON_STEP);
+        }
+#endif
+        switch (reason) {
         case REASON_LOOKUP:
             indirect = true;
             break;
@@ -339,7 +352,7 @@ enum cpu_exit jit_run(struct cpu *cpu)
                 break;
             }
             j->stats.steps++;
-            save_fpu(cpu);
+            jit_save_fpu(cpu);
             exit = interp_step(cpu);
             if (exit != CPU_EXIT_NONE)
                 return exit;

@@ -39,6 +39,13 @@ int jit_init(struct cpu *cpu)
     j->block = reserve((JIT_MAX_BLOCKS + 1) * sizeof *j->block);
     j->site = reserve(JIT_MAX_SITES * sizeof *j->site);
     j->link = reserve(JIT_MAX_LINKS * sizeof *j->link);
+#ifdef VIREO_TORTURE
+    j->check = reserve(jit_check_bytes());
+    if (j->check == NULL) {
+        jit_done(cpu);
+        return -ENOMEM;
+    }
+#endif
     int ret = j->block != NULL && j->site != NULL && j->link != NULL ? jit_code_init(j) : -ENOMEM;
     if (ret != 0) {
         jit_done(cpu);
@@ -62,6 +69,10 @@ void jit_done(struct cpu *cpu)
         (void)munmap(j->site, JIT_MAX_SITES * sizeof *j->site);
     if (j->link != NULL)
         (void)munmap(j->link, JIT_MAX_LINKS * sizeof *j->link);
+#ifdef VIREO_TORTURE
+    if (j->check != NULL)
+        (void)munmap(j->check, jit_check_bytes());
+#endif
     if (j->perf_fd >= 0)
         (void)close(j->perf_fd);
     pthread_mutex_destroy(&j->post_lock);

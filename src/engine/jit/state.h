@@ -58,6 +58,9 @@ struct block {
     uint32_t token, token2; /* see jit_token() */
     uint16_t bytes;         /* of guest code */
     bool dead;
+    bool pure;               /* writes no memory and takes no time: can be executed twice */
+    uint8_t n;               /* instructions */
+    uint16_t undefined;      /* flags that one of them leaves undefined */
     uint32_t e0, e1, ep, e2; /* entries: offsets in code memory; see translate.c */
     uint32_t stale;          /* where entries of a dead block go */
     uint32_t hash_next;      /* indices into jit->block; 0: none */
@@ -128,6 +131,10 @@ struct jit {
     unsigned n_posts; /* atomic for a look without the lock */
     bool post_all;
 
+    const struct block *checked; /* see check.c */
+    unsigned check_count;
+    void *check;
+
     int perf_fd;
     struct jit_stats stats;
 };
@@ -181,6 +188,17 @@ enum fast_kind {
 enum { FAST_NOT_DONE = 0, FAST_LEAVE = 1 }; /* else: where to go on, cpu->rip in R15 */
 /* what: kind | register << 8 | length << 16 | 64-bit operand << 24 */
 uint64_t jit_fast(struct cpu *cpu, uint32_t what);
+
+/* ---- check.c: the cruel build ---- */
+#ifdef VIREO_TORTURE
+enum { JIT_JOINS = 0 };
+void jit_check_before(struct jit *j, const struct block *b);
+void jit_check_after(struct jit *j, bool exact);
+size_t jit_check_bytes(void);
+#else
+enum { JIT_JOINS = 1 }; /* blocks jump to each other */
+#endif
+void jit_save_fpu(struct cpu *cpu);
 
 /* ---- run.c, called from compiled code ---- */
 uint64_t jit_slow(struct cpu *cpu, uint64_t va, uint32_t site);

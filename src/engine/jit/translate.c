@@ -405,6 +405,23 @@ static void put_body(struct tr *t)
         tr_exit(t, CC_ALWAYS, next);
 }
 
+/* What check.c wants to know. */
+static void describe(struct tr *t)
+{
+    t->b->n = (uint8_t)t->n;
+    t->b->pure = t->n > 0;
+    for (unsigned i = 0; i < t->n; i++) {
+        const struct insn *in = &t->in[i];
+        unsigned cls = in->info->cls;
+        t->b->undefined |= in->info->flags_undef;
+        if (in->info->bits & INFO_MEM_WRITE || cls == CLASS_STRING || cls == CLASS_SYSTEM ||
+            (cls == CLASS_STACK && !(in->opcode >= 0x58 && in->opcode <= 0x5f)) ||
+            (cls == CLASS_BRANCH && (in->opcode == 0xe8 || in->opcode == 0xff)) ||
+            (in->map == MAP_0F && in->opcode == 0xc7))
+            t->b->pure = false;
+    }
+}
+
 struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct code_page page)
 {
     uint32_t mode = key;
@@ -439,6 +456,7 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
         find_live(t);
         b->bytes = (uint16_t)(t->at[t->n] - va);
     }
+    describe(t);
     tr_plan_windows(t);
     put_entries(t, &x);
     put_body(t);
