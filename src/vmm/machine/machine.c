@@ -123,6 +123,8 @@ static void irq_to_accel(void *arg, unsigned gsi, int level)
 
     if (m->accel != NULL) {
         accel_set_irq(m->accel, gsi, level);
+    } else if (m->irq_watch != NULL) {
+        m->irq_watch(m->irq_watch_arg, gsi, level);
     }
 }
 

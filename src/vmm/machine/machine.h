@@ -100,6 +100,8 @@ struct machine {
     struct cpu_model *cpu; /* owned */
     struct boot boot;      /* what is loaded before the first instruction and after each reset */
 
+    void (*irq_watch)(void *arg, unsigned gsi, int level); /* tests without accelerator */
+    void *irq_watch_arg;
     struct list devices; /* struct device.link, in order of creation */
     struct hash *netdevs;
     struct hash *chardevs;
