@@ -130,6 +130,36 @@ static void add_segment(struct tr *t, const struct insn *in)
     emit_rm(e, t->bits == 64, 0x03, HS, H_CTX, base + (int32_t)offsetof(struct seg, base));
 }
 
+void tr_lea(struct tr *t, unsigned gbase, unsigned gindex, unsigned scale, int disp, bool wide)
+{
+    struct emit *e = t->e;
+    unsigned base = gbase == REG_NONE ? REG_NONE : host_of(gbase), index = REG_NONE;
+    if (base != REG_NONE && in_memory(gbase)) {
+        emit_load_gpr(e, HS, gbase);
+        base = HS;
+    }
+    if (gindex != REG_NONE) {
+        index = host_of(gindex);
+        if (in_memory(gindex) && gindex == gbase) {
+            index = HS;
+        } else if (in_memory(gindex)) {
+            emit_load_gpr(e, HT, gindex);
+            index = HT;
+        }
+    }
+    if (index == REG_NONE) {
+        emit_rm(e, wide, 0x8d, HS, base, disp);
+    } else if (base == REG_NONE) { /* [index << scale + disp32] */
+        emit_rex(e, wide, HS, index, 0);
+        emit_1(e, 0x8d);
+        emit_1(e, 0x04 | (HS & 7) << 3);
+        emit_1(e, (unsigned)scale << 6 | (index & 7) << 3 | 5);
+        emit_4(e, (uint32_t)disp);
+    } else {
+        emit_rmx(e, wide, 0x8d, HS, base, index, scale, disp);
+    }
+}
+
 /* HS := linear address of the memory operand. */
 bool tr_address(struct tr *t, const struct insn *in)
 {
@@ -142,31 +172,7 @@ bool tr_address(struct tr *t, const struct insn *in)
     if (is_moffs(in) || in->rip_relative || (in->base == REG_NONE && in->index == REG_NONE)) {
         emit_mov_imm(e, HS, const_address(t, in));
     } else {
-        unsigned base = in->base == REG_NONE ? REG_NONE : host_of(in->base), index = REG_NONE;
-        if (base != REG_NONE && in_memory(in->base)) {
-            emit_load_gpr(e, HS, in->base);
-            base = HS;
-        }
-        if (in->index != REG_NONE) {
-            index = host_of(in->index);
-            if (in_memory(in->index) && in->index == in->base) {
-                index = HS;
-            } else if (in_memory(in->index)) {
-                emit_load_gpr(e, HT, in->index);
-                index = HT;
-            }
-        }
-        if (index == REG_NONE) {
-            emit_rm(e, wide, 0x8d, HS, base, in->disp);
-        } else if (base == REG_NONE) { /* [index << scale + disp32] */
-            emit_rex(e, wide, HS, index, 0);
-            emit_1(e, 0x8d);
-            emit_1(e, 0x04 | (HS & 7) << 3);
-            emit_1(e, (unsigned)in->scale << 6 | (index & 7) << 3 | 5);
-            emit_4(e, (uint32_t)in->disp);
-        } else {
-            emit_rmx(e, wide, 0x8d, HS, base, index, in->scale, in->disp);
-        }
+        tr_lea(t, in->base, in->index, in->scale, in->disp, wide);
     }
     if (in->seg >= SEG_FS)
         add_segment(t, in);

@@ -29,8 +29,8 @@ struct tr_mem {
 
 enum { TR_WINDOWS = 8 };
 struct window {
-    uint8_t base;  /* guest register */
-    uint8_t start; /* instruction before which it is checked */
+    uint8_t base, index, scale; /* guest registers; index may be REG_NONE */
+    uint8_t start;              /* instruction before which it is checked */
     bool write;
     int lo, hi; /* from the base's value there */
 };
@@ -104,6 +104,8 @@ bool tr_operand(struct tr *t, const struct insn *in, unsigned size, bool write, 
 /* HS holds a linear address; makes it a host address, and t->mem that. */
 void tr_check(struct tr *t, unsigned size, bool write, bool align);
 bool tr_address(struct tr *t, const struct insn *in);
+/* HS := base + index << scale + disp */
+void tr_lea(struct tr *t, unsigned base, unsigned index, unsigned scale, int disp, bool wide);
 bool tr_is_const(const struct tr *t, const struct insn *in);
 
 /* ---- window.c ---- */

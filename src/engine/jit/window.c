@@ -16,7 +16,7 @@ enum { MAX_RANGE = 1024 };
 struct access {
     bool is;
     bool write;
-    unsigned base;
+    unsigned base, index, scale;
     int disp;
     unsigned size;
 };
@@ -25,7 +25,7 @@ static bool is_explicit(const struct insn *in)
 {
     return in->has_modrm && in->mod != 3 && in->info->bits & (INFO_MEM_READ | INFO_MEM_WRITE) &&
            !(in->info->bits & (INFO_BITSTRING | INFO_ALIGN | INFO_VSIB | INFO_MASKED)) &&
-           in->base != REG_NONE && in->index == REG_NONE && in->seg < SEG_FS && in->addrsize == 8;
+           in->base != REG_NONE && in->seg < SEG_FS && in->addrsize == 8;
 }
 
 /* Pushes, pops, calls, returns: how they move RSP; 0: not one of these. */
@@ -48,9 +48,12 @@ static struct access stack_access(const struct insn *in)
 {
     int step = stack_step(in);
 
-    return (struct access) {
-        .is = step != 0, .write = step < 0, .base = 4, .disp = step < 0 ? step : 0, .size = 8
-    };
+    return (struct access) { .is = step != 0,
+                             .write = step < 0,
+                             .base = 4,
+                             .index = REG_NONE,
+                             .disp = step < 0 ? step : 0,
+                             .size = 8 };
 }
 
 static struct access explicit_access(const struct insn *in)
@@ -58,6 +61,8 @@ static struct access explicit_access(const struct insn *in)
     struct access a = { .is = is_explicit(in),
                         .write = in->info->bits & INFO_MEM_WRITE,
                         .base = in->base,
+                        .index = in->index,
+                        .scale = in->index == REG_NONE ? 0 : in->scale,
                         .disp = in->disp };
 
     if (a.is)
@@ -113,6 +118,21 @@ static bool base_step(const struct insn *in, unsigned base, int *ret_step)
     return true;
 }
 
+/* RSP alone may move; its windows hold host less guest address, others the host address of lo. */
+static bool moves(const struct window *w)
+{
+    return w->base == 4 && w->index == REG_NONE;
+}
+
+static bool known_step(const struct insn *in, const struct window *w, int *ret_step)
+{
+    int step;
+
+    if (w->index != REG_NONE && (!base_step(in, w->index, &step) || step != 0))
+        return false;
+    return base_step(in, w->base, ret_step) && (*ret_step == 0 || moves(w));
+}
+
 struct plan {
     struct window w;
     unsigned uses, last;
@@ -144,8 +164,9 @@ static void extend(struct tr *t, struct plan *p, unsigned i, bool first_is_stack
         const struct insn *in = &t->in[k];
         struct access e = explicit_access(in), s = stack_access(in);
         int step;
-        if (e.is && e.base == p->w.base && t->explicit_window[k] == 0 &&
-            !(k == i && first_is_stack) && !(branched && e.write && !p->w.write)) {
+        if (e.is && e.base == p->w.base && e.index == p->w.index && e.scale == p->w.scale &&
+            t->explicit_window[k] == 0 && !(k == i && first_is_stack) &&
+            !(branched && e.write && !p->w.write)) {
             if (assign && k <= p->last)
                 t->explicit_window[k] = id;
             else if (!assign && widen(p, &e))
@@ -153,7 +174,7 @@ static void extend(struct tr *t, struct plan *p, unsigned i, bool first_is_stack
             else if (!assign)
                 return;
         }
-        if (s.is && p->w.base == 4 && t->stack_window[k] == 0 &&
+        if (s.is && moves(&p->w) && t->stack_window[k] == 0 &&
             !(branched && s.write && !p->w.write)) {
             if (assign && k <= p->last)
                 t->stack_window[k] = id;
@@ -162,7 +183,7 @@ static void extend(struct tr *t, struct plan *p, unsigned i, bool first_is_stack
             else if (!assign)
                 return;
         }
-        if (!base_step(in, p->w.base, &step) || (step != 0 && p->w.base != 4))
+        if (!known_step(in, &p->w, &step))
             return;
         p->shift += step;
         if (in->info->cls == CLASS_BRANCH)
@@ -172,7 +193,7 @@ static void extend(struct tr *t, struct plan *p, unsigned i, bool first_is_stack
 
 /* Where before i the check may stand with flags dead; i itself when nowhere. *ret_shift: how far
  * the base moves from there to i. */
-static unsigned hoist(const struct tr *t, unsigned i, unsigned base, int *ret_shift)
+static unsigned hoist(const struct tr *t, unsigned i, const struct window *w, int *ret_shift)
 {
     int shift = 0;
 
@@ -181,7 +202,7 @@ static unsigned hoist(const struct tr *t, unsigned i, unsigned base, int *ret_sh
         return i;
     for (unsigned k = i; k-- > 0;) {
         int step;
-        if (!base_step(&t->in[k], base, &step) || (step != 0 && base != 4))
+        if (!known_step(&t->in[k], w, &step))
             return i;
         shift += step;
         if (t->live[k] == 0) {
@@ -192,12 +213,18 @@ static unsigned hoist(const struct tr *t, unsigned i, unsigned base, int *ret_sh
     return i;
 }
 
-static void try_window(struct tr *t, unsigned i, unsigned base, bool stack)
+static void try_window(struct tr *t, unsigned i, const struct access *a, bool stack)
 {
+    struct window w = {
+        .base = (uint8_t)a->base,
+        .index = (uint8_t)a->index,
+        .scale = (uint8_t)a->scale,
+        .lo = 1 << 20,
+        .hi = -(1 << 20),
+    };
     int shift;
-    unsigned start = hoist(t, i, base, &shift);
-    struct plan p = { .w = { .base = (uint8_t)base, .lo = 1 << 20, .hi = -(1 << 20) },
-                      .shift = shift };
+    unsigned start = hoist(t, i, &w, &shift);
+    struct plan p = { .w = w, .shift = shift };
     uint8_t id = (uint8_t)(t->n_windows + 1);
 
     if (t->n_windows == TR_WINDOWS)
@@ -221,9 +248,9 @@ void tr_plan_windows(struct tr *t)
     for (unsigned i = 0; i < t->n; i++) {
         struct access e = explicit_access(&t->in[i]), s = stack_access(&t->in[i]);
         if (e.is && t->explicit_window[i] == 0)
-            try_window(t, i, e.base, false);
+            try_window(t, i, &e, false);
         if (s.is && t->stack_window[i] == 0)
-            try_window(t, i, 4, true);
+            try_window(t, i, &s, true);
     }
 }
 
@@ -240,18 +267,11 @@ void tr_open_windows(struct tr *t)
         const struct window *w = &t->window[i];
         if (w->start != t->now)
             continue;
-        if (in_memory(w->base)) {
-            emit_load_gpr(e, HS, w->base);
-            emit_rm(e, true, 0x8d, HS, HS, w->lo);
-        } else {
-            emit_rm(e, true, 0x8d, HS, host_of(w->base), w->lo);
-        }
+        tr_lea(t, w->base, w->index, w->scale, w->lo, true);
         tr_check(t, (unsigned)(w->hi - w->lo), w->write, false);
         t->stub[t->n_stubs - 1].window = true;
-        if (in_memory(w->base))
-            emit_rm(e, true, 0x2b, HS, H_CTX, w->base * 8);
-        else
-            emit_rr(e, true, 0x29, host_of(w->base), HS);
+        if (moves(w))
+            emit_rr(e, true, 0x29, H_GSP, HS);
         emit_rm(e, true, 0x89, HS, H_CTX, window_slot((uint8_t)(i + 1)));
         t->hs_window = (uint8_t)(i + 1);
     }
@@ -266,12 +286,8 @@ void tr_window_operand(struct tr *t, uint8_t id, int disp)
         emit_rm(t->e, true, 0x8b, HS, H_CTX, window_slot(id));
     t->hs_window = id;
     disp -= w->lo;
-    if (in_memory(w->base)) {
-        emit_load_gpr(t->e, HT, w->base);
-        emit_rmx(t->e, true, 0x8d, HS, HS, HT, 0, disp);
-        t->hs_window = 0;
-        t->mem = (struct tr_mem) { .base = HS, .index = REG_NONE };
-    } else {
-        t->mem = (struct tr_mem) { .base = host_of(w->base), .index = HS, .disp = disp };
-    }
+    if (moves(w))
+        t->mem = (struct tr_mem) { .base = H_GSP, .index = HS, .disp = disp };
+    else
+        t->mem = (struct tr_mem) { .base = HS, .index = REG_NONE, .disp = disp };
 }
