@@ -104,8 +104,9 @@ static bool base_step(const struct insn *in, unsigned base, int *ret_step)
     if (info->regs_written >> base & 1)
         return false;
     /* A byte register AH..BH belongs to 0..3. */
-    if (info->gpr_reg & OPND_WRITE && (in->reg == base || (in->reg & 3) == base))
-        return info->gpr_reg & OPND_BYTE ? false : in->reg != base;
+    if (info->gpr_reg & OPND_WRITE &&
+        (in->reg == base || (info->gpr_reg & OPND_BYTE && (in->reg & 3) == base)))
+        return false;
     if (info->gpr_rm & OPND_WRITE && in->has_modrm && in->mod == 3 &&
         (in->rm == base || (info->gpr_rm & OPND_BYTE && (in->rm & 3) == base)))
         return false;
@@ -135,7 +136,8 @@ static bool known_step(const struct insn *in, const struct window *w, int *ret_s
 
 struct plan {
     struct window w;
-    unsigned uses, last;
+    unsigned uses;
+    unsigned last; /* access that is in: twice the instruction's index, one more for its stack access */
     int shift; /* of the base since the window's start */
 };
 
@@ -167,19 +169,19 @@ static void extend(struct tr *t, struct plan *p, unsigned i, bool first_is_stack
         if (e.is && e.base == p->w.base && e.index == p->w.index && e.scale == p->w.scale &&
             t->explicit_window[k] == 0 && !(k == i && first_is_stack) &&
             !(branched && e.write && !p->w.write)) {
-            if (assign && k <= p->last)
+            if (assign && 2 * k <= p->last)
                 t->explicit_window[k] = id;
             else if (!assign && widen(p, &e))
-                p->last = k;
+                p->last = 2 * k;
             else if (!assign)
                 return;
         }
         if (s.is && moves(&p->w) && t->stack_window[k] == 0 &&
             !(branched && s.write && !p->w.write)) {
-            if (assign && k <= p->last)
+            if (assign && 2 * k + 1 <= p->last)
                 t->stack_window[k] = id;
             else if (!assign && widen(p, &s))
-                p->last = k;
+                p->last = 2 * k + 1;
             else if (!assign)
                 return;
         }
