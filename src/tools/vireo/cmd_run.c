@@ -385,6 +385,9 @@ static int build_args(struct run *r, const char *emulator, int *ret_initrd, stru
     arg(r, "-display");
     arg(r, "none");
     arg(r, "-no-reboot");
+    if (r->opt.quiet) {
+        arg(r, "-quiet");
+    }
     arg(r, "-smp");
     arg(r, "%u", r->opt.cpus);
     arg(r, "-m");
