@@ -24,6 +24,7 @@ enum {
     MB_INFO_LOADER = 1 << 9,
     MB_MAX_MODULES = 16,
     MB_INFO_GPA = ZERO_PAGE_GPA,
+    MB_MAP_GPA = 0x6000, /* below 0x8000, where real-mode kernels begin */
     MB_MODS_OFF = 256, /* in the info page */
     MB_STRINGS_OFF = MB_MODS_OFF + MB_MAX_MODULES * 16,
     MB_STRINGS_MAX = 1536,
@@ -176,7 +177,7 @@ static int add_info(struct boot *b, const struct boot_params *p, struct modules 
     le32_put(info + 20, mods->n);
     le32_put(info + 24, MB_INFO_GPA + MB_MODS_OFF);
     le32_put(info + 44, n * 24);
-    le32_put(info + 48, MEMMAP_GPA);
+    le32_put(info + 48, MB_MAP_GPA);
     le32_put(info + 64, loader);
     for (unsigned i = 0; i < n; i++) {
         le32_put(map + i * 24, 20); /* size of the entry, without this word */
@@ -184,7 +185,7 @@ static int add_info(struct boot *b, const struct boot_params *p, struct modules 
         le64_put(map + i * 24 + 12, e820[i].len);
         le32_put(map + i * 24 + 20, e820[i].type);
     }
-    r = boot_add_copy(b, MEMMAP_GPA, map, n * 24u, err);
+    r = boot_add_copy(b, MB_MAP_GPA, map, n * 24u, err);
     if (r == 0) {
         r = boot_add_copy(b, CMDLINE_GPA, cmdline, strlen(cmdline) + 1, err);
     }
