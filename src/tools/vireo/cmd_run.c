@@ -385,8 +385,8 @@ static int build_args(struct run *r, const char *emulator, int *ret_initrd, stru
     arg(r, "-display");
     arg(r, "none");
     arg(r, "-no-reboot");
-    if (r->opt.quiet) {
-        arg(r, "-quiet");
+    if (r->opt.quiet || !r->tty) {
+        arg(r, "-quiet"); /* stderr is the command's */
     }
     arg(r, "-smp");
     arg(r, "%u", r->opt.cpus);
@@ -424,7 +424,11 @@ static void close_channel(struct channel *c)
  * emulator is gone. */
 static void check_done(struct run *r)
 {
-    bool drained = r->ch[CH_STDOUT].fd < 0 && r->ch[CH_STDERR].fd < 0 && r->ch[CH_CONSOLE].fd < 0;
+    bool drained = true;
+
+    for (unsigned i = 0; i < CH_COUNT; i++) {
+        drained = drained && (i == CH_STDIN || r->ch[i].fd < 0);
+    }
 
     if (r->child_gone && drained) {
         loop_quit(r->loop, 0);

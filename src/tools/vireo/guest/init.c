@@ -166,7 +166,6 @@ static void mount_root(const char *spec)
     mount_at("proc", "/root-fs/proc", "proc", 0, NULL);
     mount_at("/sys", "/root-fs/sys", NULL, MS_BIND, NULL);
     mount_at("tmpfs", "/root-fs/run", "tmpfs", 0, "mode=755");
-    mount_at("tmpfs", "/root-fs/tmp", "tmpfs", 0, "mode=1777");
     root = "/root-fs";
 }
 
