@@ -88,7 +88,8 @@ void vq_start(struct vq *vq, bool packed, bool event_idx, bool indirect)
     vq->broken = vq->desc == NULL || vq->driver == NULL || vq->device == NULL;
 }
 
-static struct desc desc_get(const uint8_t *p)
+/* The copy that counts. Packed descriptors have the id where split ones have the flags (2.8.13). */
+static struct desc desc_get(const uint8_t *p, bool packed)
 {
     uint8_t copy[DESC_BYTES];
 
@@ -96,8 +97,8 @@ static struct desc desc_get(const uint8_t *p)
     return (struct desc) {
         .addr = le64_get(copy),
         .len = le32_get(copy + 8),
-        .flags = le16_get(copy + 12),
-        .next = le16_get(copy + 14),
+        .flags = le16_get(copy + (packed ? 14 : 12)),
+        .next = le16_get(copy + (packed ? 12 : 14)),
     };
 }
 
@@ -146,7 +147,7 @@ static int chain_add_indirect(struct vq *vq, struct chain *c, const struct desc 
         return -EINVAL;
     }
     for (unsigned count = 0; count < n; count++) {
-        struct desc d = desc_get(table + (size_t)i * DESC_BYTES);
+        struct desc d = desc_get(table + (size_t)i * DESC_BYTES, vq->packed);
 
         if ((d.flags & D_INDIRECT) != 0 || chain_add(vq, c, &d) < 0) {
             return -EINVAL;
@@ -213,7 +214,7 @@ static int pop_split(struct vq *vq, struct vq_elem **ret)
         if (i >= vq->size || count++ == vq->size) {
             return -EINVAL;
         }
-        d = desc_get(vq->desc + (size_t)i * DESC_BYTES);
+        d = desc_get(vq->desc + (size_t)i * DESC_BYTES, false);
         if ((d.flags & D_INDIRECT) != 0) {
             /* May end a chain, but not go on (2.7.5.3.1). */
             if ((d.flags & D_NEXT) != 0 || chain_add_indirect(vq, &c, &d) < 0) {
@@ -265,16 +266,10 @@ static int pop_packed(struct vq *vq, struct vq_elem **ret)
     }
     c.n_out = c.n_in = 0;
     for (;;) {
-        uint8_t raw[DESC_BYTES];
-
         if (count++ == vq->size || vq->in_use >= vq->size) {
             return -EINVAL;
         }
-        memcpy(raw, vq->desc + (size_t)slot * DESC_BYTES, sizeof(raw));
-        d = (struct desc) { .addr = le64_get(raw),
-                            .len = le32_get(raw + 8),
-                            .next = le16_get(raw + 12),
-                            .flags = le16_get(raw + 14) };
+        d = desc_get(vq->desc + (size_t)slot * DESC_BYTES, true);
         if ((d.flags & D_INDIRECT) != 0) {
             if (count > 1 || (d.flags & D_NEXT) != 0 || chain_add_indirect(vq, &c, &d) < 0) {
                 return -EINVAL;

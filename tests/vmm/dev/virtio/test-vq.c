@@ -190,6 +190,28 @@ static void test_packed(void **state)
     gmem_done(&r.mem);
 }
 
+static void test_packed_indirect(void **state)
+{
+    struct ring r;
+    struct vq_elem *e = NULL;
+
+    (void)state;
+    ring_init(&r, true, false);
+    put_packed(&r, 0, DATA, 32, 9, 1 << 7 | 4);
+    le64_put(r.ram + DATA, DATA + 0x100);
+    le32_put(r.ram + DATA + 8, 24);
+    le64_put(r.ram + DATA + 16, DATA + 0x200);
+    le32_put(r.ram + DATA + 24, 8);
+    le16_put(r.ram + DATA + 30, 2); /* the flags stand last */
+    assert_int_equal(vq_pop(&r.vq, &e), 1);
+    assert_int_equal(e->n_out, 1);
+    assert_int_equal(e->n_in, 1);
+    assert_int_equal(e->out[0].iov_len, 24);
+    assert_int_equal(e->id, 9);
+    vq_push(&r.vq, e, 8);
+    gmem_done(&r.mem);
+}
+
 static void test_reset_makes_stale(void **state)
 {
     struct ring r;
@@ -214,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_write_before_read),
         cmocka_unit_test(test_event_index),
         cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_packed_indirect),
         cmocka_unit_test(test_reset_makes_stale),
     };
 
