@@ -93,14 +93,6 @@ static uint64_t node_slot(struct fuse *f)
     if (f->n_nodes == MAX_NODES) {
         return 0;
     }
-    if ((f->n_nodes & (f->n_nodes - 1)) == 0) {
-        struct node *more = reallocarray(f->nodes, (size_t)f->n_nodes * 2, sizeof(*more));
-
-        if (more == NULL) {
-            return 0;
-        }
-        f->nodes = more;
-    }
     return f->n_nodes++;
 }
 
@@ -958,7 +950,8 @@ int fuse_new(const char *path, bool read_only, struct fuse **ret, struct err **e
     f->read_only = read_only;
     f->proc_fd = open("/proc/self/fd", O_PATH | O_CLOEXEC);
     f->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    f->nodes = calloc(2, sizeof(*f->nodes));
+    /* All at once: the pages are touched only when used, and nodes never move under a request. */
+    f->nodes = calloc(MAX_NODES, sizeof(*f->nodes));
     if (f->root_fd < 0 || f->proc_fd < 0 || fstat(f->root_fd, &st) < 0 || f->nodes == NULL) {
         int r = err_set(err, errno, "cannot open the folder '%s': %s", path, strerror(errno));
 
