@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 enum { MAX_FDS = 1 << 16 };
 
@@ -154,7 +155,12 @@ int vireo_kvm_ioctl(int fd, unsigned long request, void *arg)
 
     /* Request numbers are 32 bits; a client's int may have been sign-extended. */
     request = (uint32_t)request;
-    if (h.kind != HANDLE_NONE) {
+    if (h.kind != HANDLE_NONE && arg == NULL && _IOC_SIZE(request) != 0 &&
+        request != KVM_SET_SIGNAL_MASK) {
+        /* Whoever takes a structure must be given one; without a signal mask NULL means none. */
+        r = -EFAULT;
+        object_unref(h);
+    } else if (h.kind != HANDLE_NONE) {
         r = dispatch(tables[h.kind], h.object, request, arg);
         object_unref(h);
     }

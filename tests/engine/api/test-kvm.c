@@ -383,6 +383,8 @@ static void bad_requests(const struct provider *p)
     errno = 0;
     assert_int_equal(vm_call(&g, KVM_SET_USER_MEMORY_REGION, &slot), -1);
     assert_int_equal(errno, EINVAL);
+    assert_int_equal(vm_call(&g, KVM_SET_USER_MEMORY_REGION, NULL), -1);
+    assert_int_equal(errno, EFAULT);
     slot.guest_phys_addr = 0x1000;
     assert_int_equal(vm_call(&g, KVM_SET_USER_MEMORY_REGION, &slot), -1);
     assert_int_equal(errno, EEXIST);
