@@ -52,7 +52,7 @@ struct state {
 static struct vm vm;
 static struct vcpu vcpu;
 static struct cpu *cpu;
-static uint8_t *ram;
+static uint8_t *ram, *code_rw;
 static uint64_t rng;
 
 static uint64_t rnd(void)
@@ -142,7 +142,7 @@ static void run_native(const struct state *in, struct state *out)
     union {
         uint64_t n;
         void *p;
-    } data = { .n = DATA }, code = { .n = CODE };
+    } data = { .n = DATA };
 
     memcpy(data.p, in->data, DATA_BYTES);
     memcpy(native_gpr, in->gpr, sizeof native_gpr);
@@ -150,7 +150,6 @@ static void run_native(const struct state *in, struct state *out)
     native_flags = in->rflags;
     native_target = in->rip;
     native_result = out;
-    (void)code;
     native_enter();
     memcpy(out->data, data.p, DATA_BYTES);
 }
@@ -496,10 +495,6 @@ static void one_case(const char *only)
 {
     static struct state in, native, interp, jit;
     struct program p = { 0 };
-    union {
-        uint64_t n;
-        uint8_t *p;
-    } code = { .n = CODE };
     unsigned want = rnd() % 3 ? 1 : 1 + (unsigned)(rnd() % MAX_SEQUENCE);
 
     for (unsigned tries = 0; p.n < want && tries < (only != NULL ? 100000u : 30u); tries++)
@@ -510,7 +505,7 @@ static void one_case(const char *only)
     random_state(&in);
     if (p.code[0] == 0xf3 || p.code[0] == 0xf2)
         in.gpr[1] &= 31;
-    memcpy(code.p, p.code, p.len);
+    memcpy(code_rw, p.code, p.len);
     memcpy(ram + G_CODE, p.code, p.len);
     jit_invalidate(cpu, cpu, G_CODE, PAGE);
     run_native(&in, &native);
@@ -573,6 +568,24 @@ static void *map_at(uint64_t va, size_t bytes, int prot)
     return p;
 }
 
+/* Twice, so that the programs, like the guest's, cannot write to their own code. */
+static void map_code(void)
+{
+    int fd = memfd_create("code", MFD_CLOEXEC);
+    union {
+        uint64_t n;
+        void *p;
+    } at = { .n = CODE };
+
+    assert_return_code(fd, errno);
+    assert_return_code(ftruncate(fd, PAGE), errno);
+    code_rw = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(code_rw != MAP_FAILED);
+    assert_true(mmap(at.p, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) ==
+                at.p);
+    (void)close(fd);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -591,7 +604,7 @@ static int setup(void **state)
     cpu = cpu_new(&vm, &vcpu, 0);
     assert_non_null(cpu);
     vcpu.cpu = cpu;
-    (void)map_at(CODE, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
+    map_code();
     (void)map_at(DATA, DATA_BYTES, PROT_READ | PROT_WRITE);
     volatile const uint8_t *ro = map_at(RODATA, PAGE, PROT_READ);
     (void)ro[0]; /* present, so that error codes tell so */

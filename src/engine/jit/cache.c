@@ -27,7 +27,7 @@ struct block *jit_find(struct jit *j, uint64_t gpa, uint64_t va, uint32_t mode)
 {
     for (uint32_t i = j->hash[block_slot(gpa, va, mode)]; i != 0; i = j->block[i].hash_next) {
         struct block *b = &j->block[i];
-        if (b->gpa == gpa && b->va == va && b->mode == mode && !b->dead)
+        if (b->gpa == gpa && b->va == va && b->mode == mode)
             return b;
     }
     return NULL;
@@ -136,9 +136,20 @@ static void redirect(struct jit *j, uint32_t entry, uint32_t stale)
     memcpy(p + 1, &rel, 4);
 }
 
+/* Code that is written and run again and again would else make its chain longer each time. */
+static void unhash(struct jit *j, const struct block *b)
+{
+    uint32_t *where = &j->hash[block_slot(b->gpa, b->va, b->mode)];
+
+    while (&j->block[*where] != b)
+        where = &j->block[*where].hash_next;
+    *where = b->hash_next;
+}
+
 static void kill_block(struct jit *j, struct block *b)
 {
     b->dead = true;
+    unhash(j, b);
     redirect(j, b->e0, (uint32_t)(j->t_miss - j->rw)); /* maybe another address was meant */
     redirect(j, b->e1, b->stale);
     redirect(j, b->ep, b->stale);
