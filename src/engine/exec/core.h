@@ -138,7 +138,7 @@ static inline void store_host(void *p, unsigned size, uint64_t v)
 
 static inline uint64_t mem_load(struct cpu *cpu, enum tlb_index index, uint64_t va, unsigned size)
 {
-    const struct tlb_entry *e = &cpu->tlb.slot[index][tlb_slot(va)];
+    const struct tlb_entry *e = &cpu->tlb.slot[index][tlb_slot(&cpu->tlb, va)];
     uint64_t off = va ^ e->tag_r;
 
     if (__builtin_expect(off <= 4096 - size && (cpu->mode & MODE_AC) == 0, 1)) {
@@ -150,7 +150,7 @@ static inline uint64_t mem_load(struct cpu *cpu, enum tlb_index index, uint64_t 
 static inline void mem_store(struct cpu *cpu, enum tlb_index index, uint64_t va, unsigned size,
                              uint64_t v)
 {
-    const struct tlb_entry *e = &cpu->tlb.slot[index][tlb_slot(va)];
+    const struct tlb_entry *e = &cpu->tlb.slot[index][tlb_slot(&cpu->tlb, va)];
     uint64_t off = va ^ e->tag_w;
 
     if (__builtin_expect(off <= 4096 - size && (cpu->mode & MODE_AC) == 0, 1)) {

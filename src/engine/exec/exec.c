@@ -263,6 +263,12 @@ static enum cpu_exit loop(struct cpu *cpu)
             __atomic_store_n(&cpu->run_page[RUN_BYTE_ATTENTION], 0, __ATOMIC_SEQ_CST);
             vm_guest_leave(cpu->vm); /* lets an exclusive section in */
             vm_guest_enter(cpu->vm);
+            if (cpu->tlb.grow_wanted) {
+                tlb_grow(cpu);
+                if (cpu->jit != NULL) {
+                    jit_flush(cpu, cpu);
+                }
+            }
             if (must_exit(cpu)) {
                 cpu_look(cpu);
                 return CPU_EXIT_INTR;

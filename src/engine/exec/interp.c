@@ -115,7 +115,7 @@ static bool decode(struct cpu *cpu, struct decoded *d, const uint8_t *bytes, uns
 /* Host address of the code byte at va. */
 static const uint8_t *code_host(struct cpu *cpu, uint64_t va)
 {
-    const struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(va)];
+    const struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)];
 
     if ((va & ~UINT64_C(0xfff)) != e->tag_x) {
         if (in_64(cpu) && !canonical(va)) {
@@ -166,7 +166,7 @@ static inline struct decoded *fetch(struct cpu *cpu)
         check_cs_limit(cpu, va);
         va = (uint32_t)(cpu->seg[SEG_CS].base + va);
     }
-    e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(va)];
+    e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)];
     p = (va & ~UINT64_C(0xfff)) == e->tag_x ? (const uint8_t *)(e->host + (va & 0xfff))
                                             : code_host(cpu, va);
     if ((va & 0xfff) > 4096 - 16) {

@@ -4,12 +4,13 @@
  * execution of the instruction; and what needs more than that (gathers, masked moves).
  */
 #include "base/bytes.h"
+#include "engine/exec/fpu_trap.h"
 #include "engine/exec/ops.h"
 #include "engine/exec/thunk.h"
 #include "engine/exec/xsave.h"
 #include "engine/x86/xstate.h"
 
-enum { OPERAND_MAX = 128, MXCSR_FLAGS = 0x3f, MXCSR_MASKS = 0x1f80 };
+enum { OPERAND_MAX = 128, MXCSR_FLAGS = 0x3f, MXCSR_MASKS = 0x1f80, MXCSR_UM = 1 << 11 };
 enum { FSW_ES = 1 << 7, FSW_B = 1 << 15 };
 
 /* ---- is it available (SDM 2, table 2-18 on; SDM 3A, 2.5, 13.1)? ---- */
@@ -63,11 +64,20 @@ static void check_pending(struct cpu *cpu)
     }
 }
 
+/* It has no MMX register: the x87 state is not its business (SDM 2A, CVTPI2PD). */
+static bool is_cvtpi2pd_m64(const struct insn *i)
+{
+    return i->map == MAP_0F && i->opcode == 0x2a && i->pp == 1 && i->mod != 3;
+}
+
 /* FNINIT, FNCLEX, FNSTSW, FNSTCW, FNSTENV, FNSAVE and the 8087's left-overs do not wait. */
 static bool waits(const struct insn *i)
 {
     unsigned reg = i->reg & 7;
 
+    if (is_cvtpi2pd_m64(i)) {
+        return false;
+    }
     if (i->map != MAP_1B) {
         return true;
     }
@@ -105,7 +115,7 @@ static unsigned operand_bytes(const struct insn *i)
 /* Host memory that the operand occupies, when that is in one piece. */
 static void *operand_host(struct cpu *cpu, uint64_t va, unsigned n, bool write)
 {
-    const struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(va)];
+    const struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)];
     uint64_t off = va ^ (write ? e->tag_w : e->tag_r);
 
     if (off <= 4096 - n && (cpu->mode & MODE_AC) == 0) {
@@ -147,6 +157,11 @@ static void run_masked(struct cpu *cpu, const struct insn *i, void *mem)
     le32_put(cpu->xsave + XS_MXCSR, mxcsr(cpu) | (cpu->thunk.mxcsr & MXCSR_FLAGS));
 }
 
+static _Noreturn void raise_sse(struct cpu *cpu)
+{
+    raise_exc(cpu, (cpu->cr4 & CR4_OSXMMEXCPT) != 0 ? EXC_XM : EXC_UD);
+}
+
 /* Some exception is unmasked: find out what the instruction raises, undo it if that is a fault
  * (SDM 1, 11.5.2: invalid, denormal and zero-divide are found before the operation). */
 static void run_unmasked(struct cpu *cpu, const struct insn *i, void *mem)
@@ -166,7 +181,20 @@ static void run_unmasked(struct cpu *cpu, const struct insn *i, void *mem)
     }
     le32_put(cpu->xsave + XS_MXCSR, control | raised);
     if ((raised & enabled) != 0) {
-        raise_exc(cpu, (cpu->cr4 & CR4_OSXMMEXCPT) != 0 ? EXC_XM : EXC_UD);
+        raise_sse(cpu);
+    }
+}
+
+/* Unmasked underflow: only the processor itself knows. */
+static void run_trapping(struct cpu *cpu, const struct insn *i, void *mem)
+{
+    bool raised;
+
+    cpu->thunk.mxcsr = mxcsr(cpu);
+    raised = fpu_trap_run(cpu, i, mem);
+    le32_put(cpu->xsave + XS_MXCSR, cpu->thunk.mxcsr);
+    if (raised) {
+        raise_sse(cpu);
     }
 }
 
@@ -176,6 +204,8 @@ static void run(struct cpu *cpu, const struct insn *i, void *mem)
         thunk_run(cpu, i, mem);
     } else if ((mxcsr(cpu) & MXCSR_MASKS) == MXCSR_MASKS) {
         run_masked(cpu, i, mem);
+    } else if ((mxcsr(cpu) & MXCSR_UM) == 0) {
+        run_trapping(cpu, i, mem);
     } else {
         run_unmasked(cpu, i, mem);
     }
@@ -237,7 +267,10 @@ static enum op_result op_fpu(struct cpu *cpu, const struct insn *original)
         struct snapshot before, after;
 
         host = operand_host(cpu, va, n, true);
-        if (host != NULL) {
+        if (host != NULL && !x87 && (mxcsr(cpu) & MXCSR_MASKS) != MXCSR_MASKS) {
+            run(cpu, i, buf); /* VCVTPS2PH may fault yet: memory changes only after it */
+            memcpy(host, buf, n);
+        } else if (host != NULL) {
             run(cpu, i, host);
         } else {
             /* The store may exit to the client and the instruction come again: state changes only

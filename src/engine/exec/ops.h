@@ -68,7 +68,7 @@ static inline void rmw_begin(struct cpu *cpu, const struct insn *i, unsigned siz
     }
     m->va = insn_linear(cpu, i, size, true);
     {
-        const struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(m->va)];
+        const struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, m->va)];
         uint64_t off = m->va ^ e->tag_w;
 
         m->host = off <= 4096 - size && (cpu->mode & MODE_AC) == 0 ? (void *)(e->host + off)

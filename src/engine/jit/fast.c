@@ -66,7 +66,8 @@ static bool fast_sysret(struct cpu *cpu)
 static bool fast_popf(struct cpu *cpu)
 {
     uint64_t change = FL_ARITH | FL_DF | FL_ID | FL_IF | FL_RF, v;
-    const struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(cpu->gpr[REG_SP])];
+    const struct tlb_entry *e =
+        &cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, cpu->gpr[REG_SP])];
     uint64_t off = cpu->gpr[REG_SP] ^ e->tag_r;
     bool was_on = (cpu->rflags & FL_IF) != 0;
 

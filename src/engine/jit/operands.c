@@ -201,12 +201,12 @@ void tr_check(struct tr *t, unsigned size, bool write, bool align)
     t->mem = (struct tr_mem) { .base = HS, .index = REG_NONE };
     emit_rr(e, true, 0x89, HS, HT);
     emit_rr(e, true, 0xc1, 5, HT);
-    emit_1(e, TLB_SLOT_BITS);
+    emit_1(e, TLB_HASH_BITS);
     emit_rr(e, false, 0x31, HS, HT);
     emit_rr(e, false, 0xc1, 5, HT);
     emit_1(e, 12 - TLB_ENTRY_SHIFT);
     emit_rr(e, false, 0x81, 4, HT);
-    emit_4(e, (TLB_SLOTS - 1) << TLB_ENTRY_SHIFT);
+    emit_4(e, (t->j->cpu->tlb.slots - 1) << TLB_ENTRY_SHIFT);
     emit_rmx(e, true, 0x33, HS, H_CTX, HT, 0, tag_offset(t, write));
     if (align && size > 1) {
         emit_rr(e, true, 0xf7, 0, HS); /* test: neither outside the page nor misaligned */
@@ -228,7 +228,7 @@ static bool check_const(struct tr *t, const struct insn *in, unsigned size, bool
 {
     struct emit *e = t->e;
     uint64_t va = const_address(t, in);
-    int32_t at = (int32_t)(tlb_slot(va) * sizeof(struct tlb_entry));
+    int32_t at = (int32_t)(tlb_slot(&t->j->cpu->tlb, va) * sizeof(struct tlb_entry));
 
     if ((va & 0xfff) + size > 4096 || (align && (va & (size - 1)) != 0))
         return false;

@@ -74,7 +74,7 @@ static bool canonical(uint64_t va)
 /* Host address of va for an access that stays in its page; NULL: for the interpreter. */
 static uint8_t *host_address(struct cpu *cpu, uint64_t va, bool write)
 {
-    struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(va)];
+    struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)];
     uint64_t page = va & ~UINT64_C(0xfff);
 
     if ((write ? e->tag_w : e->tag_r) != page) {
@@ -212,7 +212,7 @@ static bool can_run(const struct cpu *cpu)
 /* The TLB entry that lets cpu->rip be executed; false: *ret_exit says what happened instead. */
 static bool map_code(struct cpu *cpu, uint64_t va, enum cpu_exit *ret_exit)
 {
-    struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(va)];
+    struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)];
     uint64_t page = va & ~UINT64_C(0xfff);
 
     *ret_exit = CPU_EXIT_NONE;
@@ -242,7 +242,7 @@ static struct block *make_block(struct jit *j, uint64_t va, uint32_t mode, struc
     if (j->flush_wanted || jit_full(j))
         jit_reset(j);
     /* Others may have run while the page was protected. */
-    if (cpu->tlb.slot[mem_index(cpu)][tlb_slot(va)].tag_x != (va & ~UINT64_C(0xfff)))
+    if (cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)].tag_x != (va & ~UINT64_C(0xfff)))
         return NULL;
     return jit_translate(j, va, mode, page);
 }
@@ -254,7 +254,7 @@ static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
 {
     struct cpu *cpu = j->cpu;
     uint64_t va = cpu->rip;
-    unsigned index = mem_index(cpu), slot = tlb_slot(va);
+    unsigned index = mem_index(cpu), slot = tlb_slot(&cpu->tlb, va);
 
     if (!map_code(cpu, va, ret_exit))
         return NULL;

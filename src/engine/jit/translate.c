@@ -117,7 +117,7 @@ static void compare_token(struct tr *t, uint64_t va, uint32_t token)
 {
     emit_rm(t->e, false, 0x81, 7, H_CTX,
             (int32_t)(offsetof(struct cpu, tlb.token) +
-                      (t->index * TLB_SLOTS + tlb_slot(va)) * sizeof(uint32_t)));
+                      (t->index * TLB_NAMES + tlb_name_slot(va)) * sizeof(uint32_t)));
     emit_4(t->e, token);
 }
 

@@ -137,7 +137,8 @@ static bool known_step(const struct insn *in, const struct window *w, int *ret_s
 struct plan {
     struct window w;
     unsigned uses;
-    unsigned last; /* access that is in: twice the instruction's index, one more for its stack access */
+    unsigned
+        last;  /* access that is in: twice the instruction's index, one more for its stack access */
     int shift; /* of the base since the window's start */
 };
 
@@ -193,8 +194,16 @@ static void extend(struct tr *t, struct plan *p, unsigned i, bool first_is_stack
     }
 }
 
-/* Where before i the check may stand with flags dead; i itself when nowhere. *ret_shift: how far
- * the base moves from there to i. */
+/* Does the block go on behind the end of a loop here? */
+static bool is_loop_end(const struct tr *t, unsigned k)
+{
+    const struct insn *in = &t->in[k];
+
+    return in->info->cls == CLASS_BRANCH && (int64_t)in->imm < 0;
+}
+
+/* Where before i the check may stand with flags dead; i itself when nowhere, or where only inside a
+ * loop, which would pay for it each time. *ret_shift: how far the base moves from there to i. */
 static unsigned hoist(const struct tr *t, unsigned i, const struct window *w, int *ret_shift)
 {
     int shift = 0;
@@ -204,7 +213,7 @@ static unsigned hoist(const struct tr *t, unsigned i, const struct window *w, in
         return i;
     for (unsigned k = i; k-- > 0;) {
         int step;
-        if (!known_step(&t->in[k], w, &step))
+        if (is_loop_end(t, k) || !known_step(&t->in[k], w, &step))
             return i;
         shift += step;
         if (t->live[k] == 0) {

@@ -19,13 +19,27 @@ static void fault_page(struct cpu *cpu, uint64_t va, uint32_t error)
     cpu->fault.cr2 = va;
 }
 
+/* An entry makes room for another page: many of these, and the TLB is too small. */
+static void note_eviction(struct cpu *cpu, const struct tlb_entry *e, uint64_t page, uint64_t none)
+{
+    struct tlb *tlb = &cpu->tlb;
+
+    if (e->tag_r == none || e->tag_r == page || ++tlb->evicted < 2 * tlb->slots ||
+        tlb->slots == TLB_MAX_SLOTS) {
+        return;
+    }
+    tlb->evicted = 0;
+    tlb->grow_wanted = true;
+    __atomic_store_n(&cpu->run_page[RUN_BYTE_ATTENTION], 1, __ATOMIC_SEQ_CST);
+}
+
 bool mem_fill(struct cpu *cpu, uint64_t va, enum mem_access access, enum tlb_index index,
               uint64_t *ret_gpa)
 {
     static const enum walk_use uses[] = {
         [MEM_READ] = WALK_READ, [MEM_WRITE] = WALK_WRITE, [MEM_EXEC] = WALK_FETCH
     };
-    unsigned slot = tlb_slot(va);
+    unsigned slot = tlb_slot(&cpu->tlb, va);
     struct tlb_entry *e = &cpu->tlb.slot[index][slot];
     uint64_t page = va & ~UINT64_C(0xfff);
     uint64_t none = tlb_no_tag(slot);
@@ -42,6 +56,7 @@ bool mem_fill(struct cpu *cpu, uint64_t va, enum mem_access access, enum tlb_ind
         *ret_gpa = w.gpa;
     }
     s = phys_slot(cpu->vm, w.gpa);
+    note_eviction(cpu, e, page, none);
     e->tag_r = e->tag_w = e->tag_x = none;
     if (s == NULL) {
         return true;
@@ -52,7 +67,7 @@ bool mem_fill(struct cpu *cpu, uint64_t va, enum mem_access access, enum tlb_ind
     e->host = (uintptr_t)phys_host(s, w.gpa & ~UINT64_C(0xfff));
     cpu->tlb.gpa[index][slot] = (w.gpa & ~UINT64_C(0xfff)) | (w.global ? TLB_GPA_GLOBAL : 0) |
                                 (w.large ? TLB_GPA_LARGE : 0);
-    cpu->tlb.filled[index][slot / 64] |= UINT64_C(1) << (slot % 64);
+    tlb_set_filled(&cpu->tlb, index, slot);
     if (w.large) {
         uint64_t region = va & ~(TLB_LARGE_BYTES - 1);
 
@@ -86,13 +101,10 @@ void mem_drop_write_tags(struct cpu *cpu, uint64_t gpa)
 
     gpa &= ~UINT64_C(0xfff);
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned word = 0; word < TLB_SLOTS / 64; word++) {
-            for (uint64_t bits = tlb->filled[index][word]; bits != 0; bits &= bits - 1) {
-                unsigned slot = word * 64 + (unsigned)__builtin_ctzll(bits);
-
-                if ((tlb->gpa[index][slot] & ~UINT64_C(0xfff)) == gpa) {
-                    tlb->slot[index][slot].tag_w = tlb_no_tag(slot);
-                }
+        for (unsigned slot = 0; (slot = tlb_next_filled(tlb, index, slot)) < TLB_MAX_SLOTS;
+             slot++) {
+            if ((tlb->gpa[index][slot] & ~UINT64_C(0xfff)) == gpa) {
+                tlb->slot[index][slot].tag_w = tlb_no_tag(slot);
             }
         }
     }
@@ -135,7 +147,7 @@ void mem_protect_code(struct cpu *cpu, uint64_t gpa)
 static bool locate(struct cpu *cpu, enum tlb_index index, uint64_t va, unsigned size,
                    enum mem_access access, uint8_t **ret_host, uint64_t *ret_gpa)
 {
-    struct tlb_entry *e = &cpu->tlb.slot[index][tlb_slot(va)];
+    struct tlb_entry *e = &cpu->tlb.slot[index][tlb_slot(&cpu->tlb, va)];
     uint64_t off = va & 0xfff;
     uint64_t tag = access == MEM_READ ? e->tag_r : access == MEM_WRITE ? e->tag_w : e->tag_x;
     struct memslot *s;
@@ -428,7 +440,7 @@ void mem_probe_write(struct cpu *cpu, uint64_t va, unsigned size)
     }
     for (int i = 0; i < 2; i++) {
         uint64_t at = i == 0 ? va : last;
-        const struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(at)];
+        const struct tlb_entry *e = &cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, at)];
 
         if ((at & ~UINT64_C(0xfff)) != e->tag_w &&
             !mem_fill(cpu, at, MEM_WRITE, mem_index(cpu), NULL)) {

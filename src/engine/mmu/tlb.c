@@ -6,15 +6,35 @@
 static void clear_slot(struct tlb *tlb, unsigned index, unsigned slot)
 {
     struct tlb_entry *e = &tlb->slot[index][slot];
+    uint64_t *word = &tlb->filled[index][slot / 64];
 
     e->tag_r = e->tag_w = e->tag_x = tlb_no_tag(slot);
-    tlb->filled[index][slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+    *word &= ~(UINT64_C(1) << (slot % 64));
+    if (*word == 0) {
+        tlb->filled_words[index][slot / 4096] &= ~(UINT64_C(1) << (slot / 64 % 64));
+    }
+}
+
+unsigned tlb_next_filled(const struct tlb *tlb, unsigned index, unsigned slot)
+{
+    while (slot < TLB_MAX_SLOTS) {
+        uint64_t words = tlb->filled_words[index][slot / 4096] >> (slot / 64 % 64);
+        uint64_t bits = tlb->filled[index][slot / 64] >> (slot % 64);
+
+        if (bits != 0) {
+            return slot + (unsigned)__builtin_ctzll(bits);
+        }
+        words &= ~UINT64_C(1); /* of this word nothing is left */
+        slot =
+            words != 0 ? (slot & ~63u) + 64 * (unsigned)__builtin_ctzll(words) : (slot | 4095) + 1;
+    }
+    return TLB_MAX_SLOTS;
 }
 
 static void drop_names(struct tlb *tlb, bool keep_global)
 {
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned word = 0; word < TLB_SLOTS / 64; word++) {
+        for (unsigned word = 0; word < TLB_NAMES / 64; word++) {
             uint64_t kept = keep_global ? tlb->named_global[index][word] : 0;
 
             for (uint64_t bits = tlb->named[index][word] & ~kept; bits != 0; bits &= bits - 1) {
@@ -39,7 +59,7 @@ static void drop_tables(struct tlb *tlb)
 static void drop_names_in(struct tlb *tlb, uint64_t region)
 {
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned word = 0; word < TLB_SLOTS / 64; word++) {
+        for (unsigned word = 0; word < TLB_NAMES / 64; word++) {
             for (uint64_t bits = tlb->named[index][word]; bits != 0; bits &= bits - 1) {
                 unsigned slot = word * 64 + (unsigned)__builtin_ctzll(bits);
 
@@ -51,30 +71,47 @@ static void drop_names_in(struct tlb *tlb, uint64_t region)
     }
 }
 
-void tlb_init(struct tlb *tlb)
+static void clear_all(struct tlb *tlb, unsigned from)
 {
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned slot = 0; slot < TLB_SLOTS; slot++) {
+        for (unsigned slot = from; slot < tlb->slots; slot++) {
             clear_slot(tlb, index, slot);
         }
     }
+}
+
+void tlb_init(struct tlb *tlb)
+{
+    tlb->slots = TLB_MIN_SLOTS;
+    clear_all(tlb, 0);
     tlb->table_epoch = 1;
     tlb->large_lo = UINT64_MAX;
     tlb->large_hi = 0;
+}
+
+void tlb_grow(struct cpu *cpu)
+{
+    struct tlb *tlb = &cpu->tlb;
+    unsigned old = tlb->slots;
+
+    tlb_flush(cpu, false);
+    tlb->grow_wanted = false;
+    if (old < TLB_MAX_SLOTS) {
+        tlb->slots = 4 * old;
+        clear_all(tlb, old);
+    }
 }
 
 void tlb_flush(struct cpu *cpu, bool keep_global)
 {
     struct tlb *tlb = &cpu->tlb;
 
+    tlb->evicted = 0;
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned word = 0; word < TLB_SLOTS / 64; word++) {
-            for (uint64_t bits = tlb->filled[index][word]; bits != 0; bits &= bits - 1) {
-                unsigned slot = word * 64 + (unsigned)__builtin_ctzll(bits);
-
-                if (!keep_global || (tlb->gpa[index][slot] & TLB_GPA_GLOBAL) == 0) {
-                    clear_slot(tlb, index, slot);
-                }
+        for (unsigned slot = 0; (slot = tlb_next_filled(tlb, index, slot)) < TLB_MAX_SLOTS;
+             slot++) {
+            if (!keep_global || (tlb->gpa[index][slot] & TLB_GPA_GLOBAL) == 0) {
+                clear_slot(tlb, index, slot);
             }
         }
     }
@@ -90,13 +127,12 @@ void tlb_flush(struct cpu *cpu, bool keep_global)
 void tlb_flush_page(struct cpu *cpu, uint64_t va)
 {
     struct tlb *tlb = &cpu->tlb;
-    unsigned slot = tlb_slot(va);
     uint64_t region = va & ~(TLB_LARGE_BYTES - 1);
 
     drop_tables(tlb);
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        clear_slot(tlb, index, slot);
-        tlb->token[index][slot] = 0;
+        clear_slot(tlb, index, tlb_slot(tlb, va));
+        tlb->token[index][tlb_name_slot(va)] = 0;
     }
     if (region < tlb->large_lo || region > tlb->large_hi ||
         (tlb->large_seen & tlb_region_bit(va)) == 0) {
@@ -107,17 +143,14 @@ void tlb_flush_page(struct cpu *cpu, uint64_t va)
      * address once all its tags are taken, so that all large pieces go; INVLPG of a large page is
      * rare, but the kernel's own mapping is made of them: globals of other regions stay. */
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned word = 0; word < TLB_SLOTS / 64; word++) {
-            for (uint64_t bits = tlb->filled[index][word]; bits != 0; bits &= bits - 1) {
-                unsigned s = word * 64 + (unsigned)__builtin_ctzll(bits);
-                const struct tlb_entry *e = &tlb->slot[index][s];
-                uint64_t none = tlb_no_tag(s);
-                uint64_t at = e->tag_r != none ? e->tag_r : e->tag_w != none ? e->tag_w : e->tag_x;
+        for (unsigned s = 0; (s = tlb_next_filled(tlb, index, s)) < TLB_MAX_SLOTS; s++) {
+            const struct tlb_entry *e = &tlb->slot[index][s];
+            uint64_t none = tlb_no_tag(s);
+            uint64_t at = e->tag_r != none ? e->tag_r : e->tag_w != none ? e->tag_w : e->tag_x;
 
-                if ((tlb->gpa[index][s] & TLB_GPA_LARGE) != 0 &&
-                    (at == none || (at & ~(TLB_LARGE_BYTES - 1)) == region)) {
-                    clear_slot(tlb, index, s);
-                }
+            if ((tlb->gpa[index][s] & TLB_GPA_LARGE) != 0 &&
+                (at == none || (at & ~(TLB_LARGE_BYTES - 1)) == region)) {
+                clear_slot(tlb, index, s);
             }
         }
     }

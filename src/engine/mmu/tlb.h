@@ -8,9 +8,13 @@
  * dirty bit still to be set), is tlb_no_tag(slot): no address that selects this slot equals it.
  *
  * Compiled code checks an access of n bytes so, with flags and two scratch registers S and T free:
- * S is the address; T is (S ^ S >> TLB_SLOT_BITS) >> 12, masked, times 32, so that arrays a power
+ * S is the address; T is (S ^ S >> TLB_HASH_BITS) >> 12, masked, times 32, so that arrays a power
  * of two apart do not meet in one slot; S ^= tag[T]; above 4096 - n is the slow path, page-crossing
  * accesses included; S += host[T].
+ *
+ * It begins small and grows where a guest's working set asks for it: a miss costs several hundred
+ * instructions, and no two of them overlap. A flush costs as much as there is in it, whatever its
+ * size. Compiled code has the size built in, so that growing drops all of it (tlb_grow()).
  */
 #pragma once
 
@@ -24,7 +28,13 @@ enum tlb_index {
     TLB_INDEXES,
 };
 
-enum { TLB_SLOT_BITS = 12, TLB_SLOTS = 1 << TLB_SLOT_BITS, TLB_ENTRY_SHIFT = 5 };
+enum {
+    TLB_HASH_BITS = 12,
+    TLB_MIN_SLOTS = 1 << 12,
+    TLB_MAX_SLOTS = 1 << 16,
+    TLB_ENTRY_SHIFT = 5,
+    TLB_NAMES = 1 << 12,
+};
 
 enum { TLB_TABLES = 256 };
 enum { TLB_EPOCH_BITS = 20 };
@@ -37,20 +47,24 @@ struct tlb_entry {
 };
 
 struct tlb {
-    struct tlb_entry slot[TLB_INDEXES][TLB_SLOTS];
+    struct tlb_entry slot[TLB_INDEXES][TLB_MAX_SLOTS];
+    uint32_t slots;   /* in use: a power of two */
+    uint32_t evicted; /* entries replaced by others since the last flush */
+    bool grow_wanted;
     /* Guest physical page and TLB_GPA_ bits of each entry, kept apart from what compiled code
      * reads. */
-    uint64_t gpa[TLB_INDEXES][TLB_SLOTS];
+    uint64_t gpa[TLB_INDEXES][TLB_MAX_SLOTS];
     /* The translator's name for the mapping of a code page (linear page, physical page, rights), so
      * that compiled code checks it by one comparison; 0: none. A name stays when the slot above is
      * filled for another page: only a flush makes it untrue. The bitmaps: named, and named for a
      * global page. */
-    uint32_t token[TLB_INDEXES][TLB_SLOTS];
-    uint64_t named[TLB_INDEXES][TLB_SLOTS / 64];
-    uint64_t named_global[TLB_INDEXES][TLB_SLOTS / 64];
-    uint64_t name_va[TLB_INDEXES][TLB_SLOTS];
-    /* One bit a slot: filled since the last flush, so that a flush touches only these. */
-    uint64_t filled[TLB_INDEXES][TLB_SLOTS / 64];
+    uint32_t token[TLB_INDEXES][TLB_NAMES];
+    uint64_t named[TLB_INDEXES][TLB_NAMES / 64];
+    uint64_t named_global[TLB_INDEXES][TLB_NAMES / 64];
+    uint64_t name_va[TLB_INDEXES][TLB_NAMES];
+    /* One bit a slot: filled since the last flush; and one bit for each word of these. */
+    uint64_t filled[TLB_INDEXES][TLB_MAX_SLOTS / 64];
+    uint64_t filled_words[TLB_INDEXES][TLB_MAX_SLOTS / 64 / 64];
     /* Page tables (last level) that walks have met since the last flush of anything: the paging
      * structure cache of SDM 3A, 4.10.3. */
     struct tlb_table {
@@ -67,15 +81,38 @@ struct tlb {
 enum { TLB_GPA_GLOBAL = 1, TLB_GPA_LARGE = 2 };
 #define TLB_LARGE_BYTES (UINT64_C(1) << 30)
 
-static inline unsigned tlb_slot(uint64_t va)
+static inline uint64_t tlb_hash(uint64_t va)
 {
-    return (unsigned)(va >> 12 ^ va >> (12 + TLB_SLOT_BITS)) & (TLB_SLOTS - 1);
+    return va >> 12 ^ va >> (12 + TLB_HASH_BITS);
 }
 
+static inline unsigned tlb_slot(const struct tlb *tlb, uint64_t va)
+{
+    return (unsigned)tlb_hash(va) & (tlb->slots - 1);
+}
+
+/* Where the name of a code page is. */
+static inline unsigned tlb_name_slot(uint64_t va)
+{
+    return (unsigned)tlb_hash(va) & (TLB_NAMES - 1);
+}
+
+/* The page below 2^16 that selects the slot beside this one. */
 static inline uint64_t tlb_no_tag(unsigned slot)
 {
-    return (uint64_t)(slot ^ 1) << 12;
+    uint64_t other = slot ^ 1;
+
+    return (other ^ other >> TLB_HASH_BITS) << 12;
 }
+
+static inline void tlb_set_filled(struct tlb *tlb, unsigned index, unsigned slot)
+{
+    tlb->filled[index][slot / 64] |= UINT64_C(1) << (slot % 64);
+    tlb->filled_words[index][slot / 4096] |= UINT64_C(1) << (slot / 64 % 64);
+}
+
+/* The first filled slot from this one on; TLB_MAX_SLOTS: none. */
+unsigned tlb_next_filled(const struct tlb *tlb, unsigned index, unsigned slot);
 
 /* Never 0, which is an empty entry: epochs begin with 1. */
 static inline uint64_t tlb_table_key(const struct tlb *tlb, uint64_t va)
@@ -93,7 +130,7 @@ struct cpu;
 static inline void tlb_name(struct tlb *tlb, unsigned index, uint64_t va, uint32_t token,
                             bool global)
 {
-    unsigned slot = tlb_slot(va);
+    unsigned slot = tlb_name_slot(va);
     uint64_t bit = UINT64_C(1) << (slot % 64);
 
     tlb->token[index][slot] = token;
@@ -107,5 +144,7 @@ static inline void tlb_name(struct tlb *tlb, unsigned index, uint64_t va, uint32
 
 /* Owner thread only. */
 void tlb_init(struct tlb *tlb);
+/* Four times the slots, all empty. The caller drops compiled code. */
+void tlb_grow(struct cpu *cpu);
 void tlb_flush(struct cpu *cpu, bool keep_global);
 void tlb_flush_page(struct cpu *cpu, uint64_t va);

@@ -2,42 +2,57 @@
 #include "vmm/mem/gmem.h"
 
 #include "base/bytes.h"
-#include "os/fd.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
+enum { HUGE_BYTES = 2 << 20 };
+
+/* A mapping whose guest addresses and host addresses agree modulo the size of a huge page: with
+ * small pages the host's own page walks cost several times what the engine's checks do. */
+static void *reserve(uint64_t gpa, uint64_t size)
+{
+    uint64_t room = size + HUGE_BYTES, skip, rest;
+    uint8_t *p = mmap(NULL, room, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    skip = (gpa - (uintptr_t)p) % HUGE_BYTES;
+    rest = room - skip - size;
+    if (skip != 0) {
+        (void)munmap(p, skip);
+    }
+    if (rest != 0) {
+        (void)munmap(p + skip + size, rest);
+    }
+    (void)madvise(p + skip, size, MADV_DONTDUMP);
+    (void)madvise(p + skip, size, MADV_HUGEPAGE);
+    return p + skip;
+}
+
 int gmem_add(struct gmem *mem, const char *name, uint64_t gpa, uint64_t size, bool rom,
              struct err **err)
 {
-    AUTO_FD int fd = -1;
-    void *host;
+    uint8_t *host;
     unsigned at;
-    int r;
 
     assert((gpa | size) % 4096 == 0 && size > 0);
     if (mem->n == GMEM_MAX_REGIONS) {
         return err_set(err, ENOSPC, "too many memory regions");
     }
-    r = fd_memfd(name, size, &fd);
-    if (r < 0) {
-        return err_set(err, -r, "cannot make %llu MiB of guest memory: %s",
-                       (unsigned long long)size >> 20, strerror(-r));
+    host = reserve(gpa, size);
+    if (host == NULL) {
+        return err_set(err, errno, "cannot map %llu MiB of guest memory (%s): %s",
+                       (unsigned long long)size >> 20, name, strerror(errno));
     }
-    host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (host == MAP_FAILED) {
-        return err_set(err, errno, "cannot map %llu MiB of guest memory: %s",
-                       (unsigned long long)size >> 20, strerror(errno));
-    }
-    (void)madvise(host, size, MADV_DONTDUMP);
     for (at = mem->n; at > 0 && mem->regions[at - 1].gpa > gpa; at--) {
         mem->regions[at] = mem->regions[at - 1];
     }
-    mem->regions[at] = (struct gmem_region) {
-        .gpa = gpa, .size = size, .host = host, .fd = TAKE_FD(fd), .rom = rom
-    };
+    mem->regions[at] = (struct gmem_region) { .gpa = gpa, .size = size, .host = host, .rom = rom };
     mem->n++;
     return 0;
 }
@@ -46,7 +61,6 @@ void gmem_done(struct gmem *mem)
 {
     for (unsigned i = 0; i < mem->n; i++) {
         (void)munmap(mem->regions[i].host, mem->regions[i].size);
-        close_fdp(&mem->regions[i].fd);
     }
     mem->n = 0;
 }

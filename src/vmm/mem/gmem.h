@@ -2,8 +2,8 @@
 /*
  * gmem.h - guest physical memory.
  *
- * RAM is a memory file per region, mapped shared, filled by the host's kernel on first touch. The
- * map is fixed once vCPUs run, so that lookups need no lock; any thread may call the accessors.
+ * RAM is anonymous memory, filled by the host's kernel on first touch, in huge pages where it can.
+ * The map is fixed once vCPUs run, so that lookups need no lock; any thread may call the accessors.
  *
  * Guest memory changes under our feet: copy a structure in once, check the copy, use the copy.
  */
@@ -21,7 +21,6 @@ struct gmem_region {
     uint64_t gpa;
     uint64_t size;
     uint8_t *host; /* owned mapping */
-    int fd;        /* owned memory file */
     bool rom;      /* the guest must not write */
 };
 

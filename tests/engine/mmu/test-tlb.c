@@ -9,16 +9,16 @@
 
 static void fill(struct cpu *cpu, uint64_t va, uint64_t gpa_bits)
 {
-    unsigned slot = tlb_slot(va);
+    unsigned slot = tlb_slot(&cpu->tlb, va);
 
     cpu->tlb.slot[TLB_KERNEL][slot].tag_r = va & ~UINT64_C(0xfff);
     cpu->tlb.gpa[TLB_KERNEL][slot] = gpa_bits;
-    cpu->tlb.filled[TLB_KERNEL][slot / 64] |= UINT64_C(1) << (slot % 64);
+    tlb_set_filled(&cpu->tlb, TLB_KERNEL, slot);
 }
 
 static bool has(const struct cpu *cpu, uint64_t va)
 {
-    return cpu->tlb.slot[TLB_KERNEL][tlb_slot(va)].tag_r == (va & ~UINT64_C(0xfff));
+    return cpu->tlb.slot[TLB_KERNEL][tlb_slot(&cpu->tlb, va)].tag_r == (va & ~UINT64_C(0xfff));
 }
 
 static void test_flush(void **state)
