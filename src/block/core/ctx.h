@@ -12,10 +12,16 @@ struct loop_source;
 enum { BLOCK_WORKERS = 4, BLOCK_RING_ENTRIES = 128 };
 
 struct block_ctx {
-    struct loop *loop; /* borrowed */
+    struct loop *loop; /* borrowed; NULL: blocking calls only */
     block_lookup_fn *lookup;
     void *lookup_arg;
     bool prepared;
+    unsigned depth;     /* of block_open() in itself */
+    unsigned next_name; /* of generated node names */
+    block_secret_fn *secret;
+    void *secret_arg;
+    block_tls_fn *tls;
+    void *tls_arg;
 
     /* io_uring: loop's thread only. */
     bool has_ring;

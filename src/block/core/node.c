@@ -1,27 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* node.c - the graph of nodes: opening from options, references, and the blocking calls. */
+/* node.c - the graph of nodes: references, children, backing chains. */
 #include "block/core/block.h"
 
 #include "base/str.h"
-#include "block/core/ctx.h"
-#include "codec/keyval.h"
+#include "block/core/bitmap.h"
+#include "block/core/graph.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { ZERO_CHUNK = 65536 };
-
-const struct block_driver *block_driver_find(const char *name)
-{
-    for (const struct block_driver *const *d = block_drivers; *d != NULL; d++) {
-        if (str_eq((*d)->name, name)) {
-            return *d;
-        }
-    }
-    return NULL;
-}
 
 struct block_node *block_ref(struct block_node *node)
 {
@@ -36,135 +24,187 @@ struct block_node *block_unref(struct block_node *node)
     }
     assert(node->in_flight == 0);
     node->drv->close(node);
-    for (unsigned i = 0; i < node->n_children; i++) {
-        (void)block_unref(node->children[i]);
+    while (!list_empty(&node->bitmaps)) {
+        block_bitmap_remove(node, CONTAINER_OF(node->bitmaps.next, struct block_bitmap, link));
     }
+    for (unsigned i = 0; i < node->n_children; i++) {
+        (void)block_unref(node->children[i].node);
+        free(node->children[i].name);
+    }
+    free(node->children);
     free(node->name);
     free(node->filename);
+    free(node->backing_file);
+    free(node->backing_fmt);
     free(node);
     return NULL;
 }
 
-/* The options that all nodes have (QEMU's BlockdevOptions). */
-static int common_options(struct block_node *node, struct keyval *opts, struct err **err)
+int block_attach_child(struct block_node *node, struct block_node *child, const char *name)
 {
-    const char *name = keyval_get(opts, "node-name");
-    const char *discard = keyval_get(opts, "discard");
-    bool auto_read_only;
-    bool lock_unused;
-    int r = keyval_get_bool(opts, "read-only", false, &node->read_only, err);
-
-    if (r == 0) {
-        r = keyval_get_bool(opts, "auto-read-only", false, &auto_read_only, err);
-    }
-    if (r == 0) {
-        r = keyval_get_bool(opts, "cache.direct", false, &node->direct, err);
-    }
-    if (r == 0) {
-        r = keyval_get_bool(opts, "cache.no-flush", false, &node->no_flush, err);
-    }
-    if (r == 0) {
-        r = keyval_get_bool(opts, "force-share", false, &lock_unused, err);
-    }
-    (void)keyval_get(opts, "detect-zeroes");
-    node->discard_on = discard != NULL && (str_eq(discard, "unmap") || str_eq(discard, "on"));
-    if (r == 0 && name != NULL) {
-        node->name = strdup(name);
-    }
-    return r;
-}
-
-int block_open(struct block_ctx *ctx, struct keyval *opts, block_lookup_fn *lookup, void *arg,
-               struct block_node **ret, struct err **err)
-{
-    const char *driver = keyval_get(opts, "driver");
-    const struct block_driver *drv = driver != NULL ? block_driver_find(driver) : NULL;
-    struct block_node *node;
-    int r;
-
-    if (drv == NULL) {
-        return driver == NULL ? err_set(err, EINVAL, "driver= is missing")
-                              : err_set(err, EINVAL, "'%s' is no block driver of ours", driver);
-    }
-    node = calloc(1, drv->size);
-    if (node == NULL) {
-        return err_set(err, ENOMEM, "no memory");
-    }
-    node->drv = drv;
-    node->ctx = ctx;
-    node->refs = 1;
-    ctx->lookup = lookup;
-    ctx->lookup_arg = arg;
-    r = common_options(node, opts, err);
-    if (r == 0) {
-        r = drv->open(node, opts, err);
-    }
-    if (r < 0) {
-        (void)block_unref(node);
-        return r;
-    }
-    *ret = node;
-    return 0;
-}
-
-/* "file.driver=file,file.filename=X" below a key becomes "driver=file,filename=X". */
-static int sub_options(struct keyval *opts, const char *key, struct keyval **ret, struct err **err)
-{
-    CLEANUP(keyval_freep) struct keyval *sub = NULL;
-    size_t len = strlen(key);
-    int r = keyval_parse("", NULL, false, &sub, err);
-
-    for (size_t i = 0; r == 0 && i < opts->n; i++) {
-        struct keyval_pair *p = &opts->pairs[i];
-
-        if (strncmp(p->key, key, len) == 0 && p->key[len] == '.') {
-            p->used = true;
-            r = keyval_add(sub, p->key + len + 1, p->value);
-        }
-    }
-    if (r == 0) {
-        *ret = TAKE_PTR(sub);
-    }
-    return r;
-}
-
-int block_open_child(struct block_node *node, struct keyval *opts, const char *key,
-                     struct block_node **ret, struct err **err)
-{
-    const char *name = keyval_get(opts, key);
-    struct block_node *child = NULL;
-    int r;
+    struct block_child *more;
+    char *copy;
 
     if (node->n_children == BLOCK_MAX_CHILDREN) {
-        return err_set(err, E2BIG, "a node has at most %d children", BLOCK_MAX_CHILDREN);
+        return -E2BIG;
     }
-    if (name != NULL) {
-        child = node->ctx->lookup != NULL ? node->ctx->lookup(node->ctx->lookup_arg, name) : NULL;
-        if (child == NULL) {
-            return err_set(err, ENOENT, "there is no block node '%s'", name);
-        }
-        (void)block_ref(child);
-    } else {
-        CLEANUP(keyval_freep) struct keyval *sub = NULL;
+    copy = strdup(name);
+    more = realloc(node->children, (node->n_children + 1) * sizeof(*more));
+    if (more != NULL) {
+        node->children = more;
+    }
+    if (copy == NULL || more == NULL) {
+        free(copy);
+        return -ENOMEM;
+    }
+    more[node->n_children++] = (struct block_child) { .node = child, .name = copy };
+    if (str_eq(name, "file")) {
+        node->file = child;
+    } else if (str_eq(name, "backing")) {
+        node->backing = child;
+    }
+    return 0;
+}
 
-        r = sub_options(opts, key, &sub, err);
-        if (r == 0 && node->read_only && keyval_get(sub, "read-only") == NULL) {
-            r = keyval_add(sub, "read-only", "on");
+void block_detach_child(struct block_node *node, struct block_node *child)
+{
+    for (unsigned i = 0; i < node->n_children; i++) {
+        if (node->children[i].node == child) {
+            free(node->children[i].name);
+            memmove(&node->children[i], &node->children[i + 1],
+                    (node->n_children - i - 1) * sizeof(node->children[0]));
+            node->n_children--;
+            break;
         }
-        if (r == 0) {
-            r = block_open(node->ctx, sub, node->ctx->lookup, node->ctx->lookup_arg, &child, err);
+    }
+    if (node->file == child) {
+        node->file = NULL;
+    }
+    if (node->backing == child) {
+        node->backing = NULL;
+    }
+    (void)block_unref(child);
+}
+
+int block_set_backing(struct block_node *node, struct block_node *backing)
+{
+    if (backing != NULL) {
+        for (struct block_node *n = backing; n != NULL; n = block_backing(n)) {
+            if (n == node) {
+                return -ELOOP;
+            }
         }
-        if (r == 0) {
-            r = keyval_check_used(sub, err);
-        }
+        (void)block_ref(backing);
+    }
+    if (node->backing != NULL) {
+        block_detach_child(node, node->backing);
+    }
+    if (backing != NULL) {
+        int r = block_attach_child(node, backing, "backing");
+
         if (r < 0) {
-            (void)block_unref(child);
+            (void)block_unref(backing);
             return r;
         }
+        backing->is_backing = true;
     }
-    node->children[node->n_children++] = child;
-    *ret = child;
     return 0;
+}
+
+int block_replace_child(struct block_node *parent, struct block_node *from, struct block_node *to)
+{
+    for (unsigned i = 0; i < parent->n_children; i++) {
+        if (parent->children[i].node == from) {
+            parent->children[i].node = block_ref(to);
+            if (parent->file == from) {
+                parent->file = to;
+            }
+            if (parent->backing == from) {
+                parent->backing = to;
+            }
+            (void)block_unref(from);
+            return 0;
+        }
+    }
+    return -ENOENT;
+}
+
+struct block_node *block_skip_filters(struct block_node *node)
+{
+    while (node != NULL && node->drv->is_filter && node->file != NULL) {
+        node = node->file;
+    }
+    return node;
+}
+
+struct block_node *block_backing(struct block_node *node)
+{
+    node = block_skip_filters(node);
+    return node != NULL ? block_skip_filters(node->backing) : NULL;
+}
+
+int block_change_backing_file(struct block_node *node, const char *file, const char *fmt,
+                              struct err **err)
+{
+    AUTO_FREE char *new_file = NULL;
+    AUTO_FREE char *new_fmt = NULL;
+    int r;
+
+    if (node->drv->change_backing == NULL) {
+        return err_set(err, ENOTSUP, "images of format %s do not name a backing file",
+                       node->drv->name);
+    }
+    if (node->read_only) {
+        return err_set(err, EROFS, "the image is open for reading only");
+    }
+    if (file != NULL) {
+        new_file = strdup(file);
+        new_fmt = fmt != NULL ? strdup(fmt) : NULL;
+        if (new_file == NULL || (fmt != NULL && new_fmt == NULL)) {
+            return err_set(err, ENOMEM, "no memory");
+        }
+    }
+    r = node->drv->change_backing(node, file, fmt, err);
+    if (r < 0) {
+        return err_set(err, -r, "cannot write the name of the backing file: %s", strerror(-r));
+    }
+    free(node->backing_file);
+    free(node->backing_fmt);
+    node->backing_file = TAKE_PTR(new_file);
+    node->backing_fmt = TAKE_PTR(new_fmt);
+    return 0;
+}
+
+static int set_children_read_only(struct block_node *node, bool read_only, struct err **err)
+{
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < node->n_children; i++) {
+        if (node->children[i].node != node->backing) {
+            r = block_set_read_only(node->children[i].node, read_only, err);
+        }
+    }
+    return r;
+}
+
+int block_set_read_only(struct block_node *node, bool read_only, struct err **err)
+{
+    int r = 0;
+
+    if (node->read_only == read_only) {
+        return 0;
+    }
+    if (!read_only) {
+        r = set_children_read_only(node, false, err);
+    }
+    if (r == 0 && node->drv->reopen != NULL) {
+        r = node->drv->reopen(node, read_only, err);
+    }
+    if (r < 0) {
+        return r;
+    }
+    node->read_only = read_only;
+    return read_only ? set_children_read_only(node, true, err) : 0;
 }
 
 int64_t block_length(struct block_node *node)
@@ -172,57 +212,21 @@ int64_t block_length(struct block_node *node)
     return node->drv->length(node);
 }
 
-int block_preadv(struct block_node *node, const struct iovec *iov, unsigned n, uint64_t off)
+int64_t block_allocated_size(struct block_node *node)
 {
-    return node->drv->preadv(node, iov, n, off);
-}
+    int64_t sum = 0;
 
-int block_pwritev(struct block_node *node, const struct iovec *iov, unsigned n, uint64_t off)
-{
-    return node->read_only ? -EROFS : node->drv->pwritev(node, iov, n, off);
-}
-
-int block_write_zeroes(struct block_node *node, uint64_t off, uint64_t len, unsigned flags)
-{
-    static const uint8_t zeroes[ZERO_CHUNK];
-    int r = -ENOTSUP;
-
-    if (node->read_only) {
-        return -EROFS;
+    if (node->drv->allocated != NULL) {
+        return node->drv->allocated(node);
     }
-    if (node->drv->write_zeroes != NULL) {
-        r = node->drv->write_zeroes(node, off, len, flags);
-    }
-    if (r != -ENOTSUP) {
-        return r;
-    }
-    while (len > 0) {
-        uint64_t part = len < ZERO_CHUNK ? len : ZERO_CHUNK;
-        union {
-            const void *from;
-            void *to;
-        } base = { .from = zeroes };
-        struct iovec iov = { .iov_base = base.to, .iov_len = part };
+    for (unsigned i = 0; i < node->n_children; i++) {
+        struct block_node *child = node->children[i].node;
+        int64_t size = child != node->backing ? block_allocated_size(child) : 0;
 
-        r = node->drv->pwritev(node, &iov, 1, off);
-        if (r < 0) {
-            return r;
+        if (size < 0) {
+            return size;
         }
-        off += part;
-        len -= part;
+        sum += size;
     }
-    return 0;
-}
-
-int block_discard(struct block_node *node, uint64_t off, uint64_t len)
-{
-    if (node->read_only) {
-        return -EROFS;
-    }
-    return node->drv->discard != NULL && node->discard_on ? node->drv->discard(node, off, len) : 0;
-}
-
-int block_flush(struct block_node *node)
-{
-    return node->drv->flush != NULL && !node->no_flush ? node->drv->flush(node) : 0;
+    return node->n_children > 0 ? sum : -ENOTSUP;
 }

@@ -19,6 +19,10 @@
 
 static void complete(struct block_req *req, int result)
 {
+    if (req->held != NULL) {
+        req->held_node->drv->unmap(req->held_node, req->held);
+        req->held = NULL;
+    }
     req->node->in_flight--;
     req->node->ctx->in_flight--;
     free(req->rest);
@@ -313,6 +317,9 @@ int block_ctx_prepare(struct block_ctx *ctx, struct err **err)
     if (ctx->prepared) {
         return 0;
     }
+    if (ctx->loop == NULL) {
+        return err_set(err, EINVAL, "this program has no event loop for block requests");
+    }
     ctx->finished_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (ctx->finished_event < 0) {
         return err_set(err, errno, "cannot make an eventfd: %s", strerror(errno));
@@ -329,6 +336,30 @@ int block_ctx_prepare(struct block_ctx *ctx, struct err **err)
     start_ring(ctx);
     ctx->prepared = true;
     return 0;
+}
+
+void block_ctx_set_secrets(struct block_ctx *ctx, block_secret_fn *fn, void *arg)
+{
+    ctx->secret = fn;
+    ctx->secret_arg = arg;
+}
+
+int block_secret(struct block_ctx *ctx, const char *id, uint8_t **ret, size_t *ret_len,
+                 struct err **err)
+{
+    return ctx->secret != NULL ? ctx->secret(ctx->secret_arg, id, ret, ret_len, err)
+                               : err_set(err, ENOENT, "No secret with id '%s'", id);
+}
+
+void block_ctx_set_tls(struct block_ctx *ctx, block_tls_fn *fn, void *arg)
+{
+    ctx->tls = fn;
+    ctx->tls_arg = arg;
+}
+
+const char *block_tls_folder(struct block_ctx *ctx, const char *id)
+{
+    return ctx->tls != NULL ? ctx->tls(ctx->tls_arg, id) : NULL;
 }
 
 struct block_ctx *block_ctx_free(struct block_ctx *ctx)
@@ -356,7 +387,7 @@ struct block_ctx *block_ctx_free(struct block_ctx *ctx)
     return NULL;
 }
 
-/* Follows the map down to a descriptor. */
+/* Follows the map down to a descriptor. At most one driver on the way pins the range. */
 static bool find_fd(struct block_req *req)
 {
     struct block_node *node = req->node;
@@ -366,17 +397,35 @@ static bool find_fd(struct block_req *req)
         struct block_map map = { .fd = -1 };
 
         if ((req->op == BLOCK_FLUSH && node->no_flush) || node->drv->map == NULL ||
+            (req->op == BLOCK_WRITE &&
+             (node->detect_zeroes || !list_empty(&node->hooks) || !list_empty(&node->bitmaps))) ||
             node->drv->map(node, req->op, off, req->len, &map) < 0) {
-            return false;
+            break;
+        }
+        if (map.held != NULL && req->held != NULL) {
+            node->drv->unmap(node, map.held);
+            break; /* there is room for one pin */
+        }
+        if (map.held != NULL) {
+            req->held_node = node;
+            req->held = map.held;
         }
         off = map.off;
         if (map.child == NULL) {
+            if (map.fd < 0) {
+                break;
+            }
             req->fd = map.fd;
             req->fd_off = off;
-            return map.fd >= 0;
+            return true;
         }
         node = map.child;
     }
+    if (req->held != NULL) {
+        req->held_node->drv->unmap(req->held_node, req->held);
+        req->held = NULL;
+    }
+    return false;
 }
 
 static int check(struct block_req *req)
@@ -403,6 +452,7 @@ void block_submit(struct block_req *req)
     list_init(&req->link);
     req->progress = 0;
     req->rest = NULL;
+    req->held = NULL;
     req->node->in_flight++;
     ctx->in_flight++;
     req->result = block_ctx_prepare(ctx, NULL);

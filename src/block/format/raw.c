@@ -3,6 +3,7 @@
 #include "block/core/block.h"
 
 #include "base/bytes.h"
+#include "block/core/image.h"
 #include "codec/keyval.h"
 
 #include <errno.h>
@@ -10,10 +11,14 @@
 
 struct raw_node {
     struct block_node node;
-    struct block_node *file; /* children[0] */
     uint64_t off;
     uint64_t size; /* 0: to the end of the file */
 };
+
+static uint64_t base(struct block_node *node)
+{
+    return ((struct raw_node *)node)->off;
+}
 
 static int raw_open(struct block_node *node, struct keyval *opts, struct err **err)
 {
@@ -27,19 +32,17 @@ static int raw_open(struct block_node *node, struct keyval *opts, struct err **e
         r = keyval_get_size(opts, "size", 0, &size, err);
     }
     if (r == 0) {
-        r = block_open_child(node, opts, "file", &raw->file, err);
+        r = block_open_file_child(node, opts, err);
     }
     if (r < 0) {
         return r;
     }
-    length = block_length(raw->file);
+    length = block_length(node->file);
     if (length < 0 || !range_within(off, size, (uint64_t)length)) {
         return err_set(err, EINVAL, "offset and size go beyond the end of the file");
     }
     raw->off = off;
     raw->size = size;
-    node->read_only |= raw->file->read_only;
-    node->filename = raw->file->filename != NULL ? strdup(raw->file->filename) : NULL;
     return 0;
 }
 
@@ -51,7 +54,7 @@ static void raw_close(struct block_node *node)
 static int64_t raw_length(struct block_node *node)
 {
     struct raw_node *raw = (struct raw_node *)node;
-    int64_t length = block_length(raw->file);
+    int64_t length = block_length(node->file);
 
     if (length < 0 || raw->size != 0) {
         return length < 0 ? length : (int64_t)raw->size;
@@ -62,56 +65,88 @@ static int64_t raw_length(struct block_node *node)
 static int raw_map(struct block_node *node, enum block_op op, uint64_t off, uint64_t len,
                    struct block_map *ret)
 {
-    struct raw_node *raw = (struct raw_node *)node;
-
     (void)op;
     (void)len;
-    *ret = (struct block_map) { .child = raw->file, .off = raw->off + off, .fd = -1 };
+    *ret = (struct block_map) { .child = node->file, .off = base(node) + off, .fd = -1 };
     return 0;
 }
 
 static int raw_preadv(struct block_node *node, const struct iovec *iov, unsigned n, uint64_t off)
 {
-    struct raw_node *raw = (struct raw_node *)node;
-
-    return block_preadv(raw->file, iov, n, raw->off + off);
+    return block_preadv(node->file, iov, n, base(node) + off);
 }
 
 static int raw_pwritev(struct block_node *node, const struct iovec *iov, unsigned n, uint64_t off)
 {
-    struct raw_node *raw = (struct raw_node *)node;
-
-    return block_pwritev(raw->file, iov, n, raw->off + off);
+    return block_pwritev(node->file, iov, n, base(node) + off);
 }
 
 static int raw_write_zeroes(struct block_node *node, uint64_t off, uint64_t len, unsigned flags)
 {
-    struct raw_node *raw = (struct raw_node *)node;
-
-    return block_write_zeroes(raw->file, raw->off + off, len, flags);
+    return block_write_zeroes(node->file, base(node) + off, len, flags);
 }
 
 static int raw_discard(struct block_node *node, uint64_t off, uint64_t len)
 {
-    struct raw_node *raw = (struct raw_node *)node;
-
-    return block_discard(raw->file, raw->off + off, len);
+    return block_discard(node->file, base(node) + off, len);
 }
 
 static int raw_flush(struct block_node *node)
 {
-    return block_flush(((struct raw_node *)node)->file);
+    return block_flush(node->file);
 }
 
-static int raw_truncate(struct block_node *node, uint64_t len)
+static int raw_truncate(struct block_node *node, uint64_t len, enum block_prealloc prealloc,
+                        struct err **err)
 {
     struct raw_node *raw = (struct raw_node *)node;
 
-    if (raw->size != 0 || raw->file->drv->truncate == NULL) {
-        return -ENOTSUP;
+    if (raw->size != 0) {
+        return err_set(err, ENOTSUP, "Cannot resize fixed-size raw disks");
     }
-    return raw->file->drv->truncate(raw->file, raw->off + len);
+    return block_truncate(node->file, raw->off + len, prealloc, err);
 }
+
+static int raw_status(struct block_node *node, uint64_t off, uint64_t len, struct block_extent *ret)
+{
+    (void)len;
+    *ret = (struct block_extent) { .len = len,
+                                   .flags = BLOCK_DATA | BLOCK_ALLOCATED | BLOCK_OFFSET,
+                                   .host = node->file,
+                                   .host_off = base(node) + off };
+    return block_status(node->file, base(node) + off, len, ret);
+}
+
+/* The protocol makes the file in its full size; nothing is to be written into it. */
+static int raw_create(struct block_ctx *ctx, struct block_node *file, const char *filename,
+                      struct keyval *opts, struct err **err)
+{
+    (void)ctx;
+    (void)file;
+    (void)filename;
+    (void)opts;
+    (void)err;
+    return 0;
+}
+
+static int raw_measure(struct keyval *opts, struct block_node *in, struct block_measure *ret,
+                       struct err **err)
+{
+    unsigned long long size = 0;
+    int r = keyval_get_size(opts, "size", 0, &size, err);
+
+    if (r < 0) {
+        return r;
+    }
+    ret->required = in != NULL ? (uint64_t)block_length(in) : round_up_u64(size, BLOCK_SECTOR);
+    ret->fully_allocated = ret->required;
+    return 0;
+}
+
+static const struct block_opt raw_create_opts[] = {
+    { "size", BLOCK_OPT_SIZE, "Virtual disk size", NULL },
+    { 0 },
+};
 
 const struct block_driver block_raw = {
     .name = "raw",
@@ -126,4 +161,8 @@ const struct block_driver block_raw = {
     .discard = raw_discard,
     .flush = raw_flush,
     .truncate = raw_truncate,
+    .status = raw_status,
+    .create_opts = raw_create_opts,
+    .create = raw_create,
+    .measure = raw_measure,
 };

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tools/image/objects.h"
+
+#include "base/str.h"
+#include "codec/keyval.h"
+#include "os/fd.h"
+
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_OBJECTS = 64, MAX_SECRET = 1 << 20 };
+
+struct object {
+    char *id;
+    uint8_t *secret; /* owned; NULL: credentials */
+    size_t len;
+    char *dir; /* owned */
+};
+
+struct objects {
+    struct object list[MAX_OBJECTS];
+    unsigned n;
+};
+
+static int find_secret(void *arg, const char *id, uint8_t **ret, size_t *ret_len, struct err **err)
+{
+    struct objects *o = arg;
+
+    for (unsigned i = 0; i < o->n; i++) {
+        if (str_eq(o->list[i].id, id) && o->list[i].secret != NULL) {
+            *ret = malloc(o->list[i].len + 1);
+            if (*ret == NULL) {
+                return -ENOMEM;
+            }
+            memcpy(*ret, o->list[i].secret, o->list[i].len);
+            *ret_len = o->list[i].len;
+            return 0;
+        }
+    }
+    return err_set(err, ENOENT, "No secret with id '%s'", id);
+}
+
+static const char *find_dir(void *arg, const char *id)
+{
+    struct objects *o = arg;
+
+    for (unsigned i = 0; i < o->n; i++) {
+        if (str_eq(o->list[i].id, id) && o->list[i].dir != NULL) {
+            return o->list[i].dir;
+        }
+    }
+    return NULL;
+}
+
+int objects_new(struct block_ctx *ctx, struct objects **ret, struct err **err)
+{
+    *ret = calloc(1, sizeof(**ret));
+    if (*ret == NULL) {
+        return err_set(err, ENOMEM, "no memory");
+    }
+    block_ctx_set_secrets(ctx, find_secret, *ret);
+    block_ctx_set_tls(ctx, find_dir, *ret);
+    return 0;
+}
+
+struct objects *objects_free(struct objects *o)
+{
+    for (unsigned i = 0; o != NULL && i < o->n; i++) {
+        free(o->list[i].id);
+        free(o->list[i].secret);
+        free(o->list[i].dir);
+    }
+    free(o);
+    return NULL;
+}
+
+static int decode_base64(struct object *new, struct err **err)
+{
+    gnutls_datum_t in = { .data = new->secret, .size = (unsigned)new->len };
+    gnutls_datum_t out = { 0 };
+
+    if (gnutls_base64_decode2(&in, &out) < 0) {
+        return err_set(err, EINVAL, "secret '%s' is not valid base64", new->id);
+    }
+    free(new->secret);
+    new->secret = malloc(out.size + 1);
+    if (new->secret != NULL) {
+        memcpy(new->secret, out.data, out.size);
+        new->len = out.size;
+    }
+    gnutls_free(out.data);
+    return new->secret != NULL ? 0 : -ENOMEM;
+}
+
+static int add_secret(struct object *new, struct keyval *kv, struct err **err)
+{
+    const char *data = keyval_get(kv, "data");
+    const char *file = keyval_get(kv, "file");
+    const char *format = keyval_get(kv, "format");
+    char *text = NULL;
+    int r;
+
+    if ((data == NULL) == (file == NULL)) {
+        return err_set(err, EINVAL,
+                       data == NULL ? "Must provide 'file' or 'data'"
+                                    : "'file' and 'data' are mutually exclusive");
+    }
+    if (data != NULL) {
+        new->secret = (uint8_t *)strdup(data);
+        new->len = strlen(data);
+    } else {
+        r = file_slurp(file, MAX_SECRET, &text, &new->len);
+        if (r < 0) {
+            return err_set(err, -r, "Unable to read %s: %s", file, strerror(-r));
+        }
+        new->secret = (uint8_t *)text;
+    }
+    return format != NULL && str_eq(format, "base64") ? decode_base64(new, err)
+           : new->secret != NULL                      ? 0
+                                                      : -ENOMEM;
+}
+
+int objects_add(struct objects *o, const char *text, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *kv = NULL;
+    struct object *new = &o->list[o->n];
+    const char *type;
+    const char *id;
+    int r = keyval_parse(text, "qom-type", false, &kv, err);
+
+    if (r < 0) {
+        return r;
+    }
+    type = keyval_get(kv, "qom-type");
+    id = keyval_get(kv, "id");
+    if (type == NULL || id == NULL || o->n == MAX_OBJECTS) {
+        return err_set(err, EINVAL,
+                       o->n == MAX_OBJECTS ? "too many objects" : "Parameter '%s' is missing",
+                       type == NULL ? "qom-type" : "id");
+    }
+    new->id = strdup(id);
+    o->n++;
+    if (str_eq(type, "secret")) {
+        r = add_secret(new, kv, err);
+    } else if (str_eq(type, "tls-creds-x509")) {
+        const char *dir = keyval_get(kv, "dir");
+
+        (void)keyval_get(kv, "endpoint");
+        (void)keyval_get(kv, "verify-peer");
+        new->dir = dir != NULL ? strdup(dir) : NULL;
+        r = dir != NULL ? 0 : err_set(err, EINVAL, "tls-creds-x509: dir= is missing");
+    } else {
+        r = err_set(err, EINVAL,
+                    "Invalid parameter '%s': objects here are 'secret' and 'tls-creds-x509'", type);
+    }
+    return r == 0 ? keyval_check_used(kv, err) : r;
+}
