@@ -83,52 +83,6 @@ int block_commit_images(struct block_node *top, struct block_node *base, struct 
     return r < 0 ? err_set(err, -r, "%s", strerror(-r)) : 0;
 }
 
-int block_stream_images(struct block_node *top, struct block_node *base, struct block_transfer *t,
-                        struct err **err)
-{
-    AUTO_FREE uint8_t *buf = malloc(CHUNK);
-    int64_t size = block_length(top);
-    int r = buf == NULL ? -ENOMEM : size < 0 ? (int)size : 0;
-
-    for (uint64_t off = 0; r == 0 && off < (uint64_t)size;) {
-        uint64_t len = (uint64_t)size - off;
-        struct block_node *below = block_backing(top);
-        struct block_extent ext;
-        bool moved = false;
-
-        if (stopped(t)) {
-            return -ECANCELED;
-        }
-        r = block_status(block_skip_filters(top), off, len, &ext);
-        if (r < 0) {
-            break;
-        }
-        len = ext.len;
-        if ((ext.flags & BLOCK_ALLOCATED) == 0 && below != NULL && below != base &&
-            off < (uint64_t)block_length(below)) {
-            len = min_u64(len, (uint64_t)block_length(below) - off);
-            r = block_allocated_above(below, base, false, off, len, &len);
-            if (r > 0) {
-                len = min_u64(len, CHUNK);
-                /* Reading and writing back through the top: guests' writes meanwhile win, since
-                 * what they wrote is allocated and no longer looked at. */
-                r = block_status_above(below, base, off, len, &ext, NULL);
-                len = ext.len;
-                if (r == 0) {
-                    r = copy_range(top, top, buf, off, len, (ext.flags & BLOCK_ZERO) != 0);
-                    moved = true;
-                }
-            }
-        }
-        off += len;
-        step(t, off, (uint64_t)size, moved ? len : 0);
-    }
-    if (r == 0) {
-        r = block_flush(top);
-    }
-    return r < 0 ? err_set(err, -r, "%s", strerror(-r)) : 0;
-}
-
 int block_rebase_images(struct block_node *node, struct block_node *new_backing,
                         struct block_transfer *t, struct err **err)
 {

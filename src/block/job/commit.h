@@ -16,10 +16,6 @@ struct block_transfer {
  * grows to top's size when it is shorter. base must be writable. */
 int block_commit_images(struct block_node *top, struct block_node *base, struct block_transfer *t,
                         struct err **err) MUST_CHECK;
-/* Writes into top what is in its backing images above base: top does not need them any more.
- * base NULL: all of them. */
-int block_stream_images(struct block_node *top, struct block_node *base, struct block_transfer *t,
-                        struct err **err) MUST_CHECK;
 /* Writes into node what differs between its present backing image and new_backing (NULL: none). */
 int block_rebase_images(struct block_node *node, struct block_node *new_backing,
                         struct block_transfer *t, struct err **err) MUST_CHECK;
