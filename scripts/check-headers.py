@@ -13,7 +13,7 @@ PACKAGES = ["libsystemd", "json-c", "libxml-2.0", "gnutls"]
 def main(top, build):
     flags = subprocess.run(["pkg-config", "--cflags", *PACKAGES], capture_output=True, text=True,
                            check=True).stdout.split()
-    headers = sorted(pathlib.Path(top, "src").rglob("*.h")) + \
+    headers = sorted(p for p in pathlib.Path(top, "src").rglob("*.h") if not p.name.endswith(".tab.h")) + \
         sorted(pathlib.Path(top, "include").rglob("*.h"))
 
     def one(header):

@@ -34,6 +34,28 @@ int json_get_str(struct json_object *o, const char *key, const char **ret, struc
 int json_get_i64(struct json_object *o, const char *key, int64_t *ret, struct err **err) MUST_CHECK;
 int json_get_bool(struct json_object *o, const char *key, bool *ret, struct err **err) MUST_CHECK;
 
+/* The same for members that may be missing: dflt then. */
+static inline const char *json_str_or(struct json_object *o, const char *key, const char *dflt)
+{
+    const char *v;
+
+    return json_get_str(o, key, &v, NULL) == 0 ? v : dflt;
+}
+
+static inline int64_t json_i64_or(struct json_object *o, const char *key, int64_t dflt)
+{
+    int64_t v;
+
+    return json_get_i64(o, key, &v, NULL) == 0 ? v : dflt;
+}
+
+static inline bool json_bool_or(struct json_object *o, const char *key, bool dflt)
+{
+    bool v;
+
+    return json_get_bool(o, key, &v, NULL) == 0 ? v : dflt;
+}
+
 /* Adds a member; aborts never: a failed allocation leaves the member out and returns -ENOMEM. */
 int json_add_str(struct json_object *o, const char *key, const char *value);
 int json_add_i64(struct json_object *o, const char *key, int64_t value);

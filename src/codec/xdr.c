@@ -204,3 +204,12 @@ uint32_t xdr_get_count(struct xdr_in *x, size_t max, size_t least_bytes)
     }
     return n;
 }
+
+void xdr_put_raw(struct xdr_out *x, const void *p, size_t len)
+{
+    uint8_t *at = reserve(x, len);
+
+    if (at != NULL) {
+        memcpy(at, p, len);
+    }
+}

@@ -34,6 +34,8 @@ void xdr_put_u64(struct xdr_out *x, uint64_t v);
 void xdr_put_double(struct xdr_out *x, double v);
 /* Fixed-length opaque data, padded to four bytes (RFC 4506, 4.9). */
 void xdr_put_fixed(struct xdr_out *x, const void *p, size_t len);
+/* Bytes as they are: what follows the header of a packet that is no XDR. */
+void xdr_put_raw(struct xdr_out *x, const void *p, size_t len);
 /* Variable-length opaque data and strings (4.10, 4.11); longer than max fails. */
 void xdr_put_bytes(struct xdr_out *x, const void *p, size_t len, size_t max);
 void xdr_put_string(struct xdr_out *x, const char *s, size_t max);

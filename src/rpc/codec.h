@@ -20,6 +20,7 @@ enum rpc_proc_flags {
     RPC_READSTREAM = 1 << 2,
     RPC_WRITESTREAM = 1 << 3,
     RPC_EVENT = 1 << 4,
+    RPC_QUICK = 1 << 5, /* the handler never waits */
 };
 
 struct rpc_codec {

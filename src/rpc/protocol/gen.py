@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Makes C out of a protocol description: gen.py INPUT.x OUTPUT.h OUTPUT.c LOCK.
+"""Makes C out of a protocol description: gen.py INPUT.x OUTPUT.h OUTPUT.c LOCK, or
+gen.py --ops INPUT.x OUTPUT.h OUTPUT.c for the server's side: a struct of handlers, one member a call, and the
+table that calls them.
 
 The header gets a struct for each type and for each call's arguments and results, an enum of the
 procedures, and the program's table. The source gets their encoders and decoders. LOCK lists the wire layout
@@ -206,7 +208,45 @@ def lock(p):
     return "\n".join(lines) + "\n"
 
 
+def prototype(p, n, args, ret, name):
+    params = ["struct call *call"]
+    params += [f"const struct {p.name}_{n}_args *args"] if args else []
+    params += [f"struct {p.name}_{n}_ret *ret"] if ret else []
+    return f"int {name}({', '.join(params)}, struct err **err)"
+
+
+def ops_header(p):
+    out = [f"/* Made by gen.py from {p.name}.x: a handler for each call; NULL: not supported. */", "#pragma once", "",
+           '#include "base/err.h"', f'#include "rpc/protocol/{p.name}.h"', "", "struct call;", "", f"struct {p.name}_ops {{"]
+    out += [f"    {prototype(p, n, args, ret, '(*' + n + ')')};" for _, n, event, args, ret, *_ in p.calls if not event]
+    out += ["};", "", "/* Where a call's handler is in the struct, and how it is called. */", f"struct {p.name}_thunk {{",
+            "    size_t offset;", "    int (*run)(const void *ops, struct call *call, const void *args, void *ret, struct err **err);",
+            "};", f"extern const struct {p.name}_thunk {p.name}_thunks[_{p.name.upper()}_PROC_END];", ""]
+    return "\n".join(out)
+
+
+def ops_source(p, header_name):
+    out = [f"/* Made by gen.py from {p.name}.x. */", f'#include "{header_name}"', "", "#include <stddef.h>", ""]
+    for _, n, event, args, ret, *_ in p.calls:
+        if event:
+            continue
+        out += [f"static int run_{n}(const void *ops, struct call *call, const void *args, void *ret, struct err **err)", "{"]
+        out += [] if args else ["    (void)args;"]
+        out += [] if ret else ["    (void)ret;"]
+        given = ["call"] + (["args"] if args else []) + (["ret"] if ret else []) + ["err"]
+        out += [f"    const struct {p.name}_ops *o = ops;", "", f"    return o->{n}({', '.join(given)});", "}", ""]
+    out += [f"const struct {p.name}_thunk {p.name}_thunks[_{p.name.upper()}_PROC_END] = {{"]
+    out += [f"    [{nr}] = {{ offsetof(struct {p.name}_ops, {n}), run_{n} }}," for nr, n, event, *_ in p.calls if not event]
+    out += ["};", ""]
+    return "\n".join(out)
+
+
 def main():
+    if sys.argv[1] == "--ops":
+        p = Program(pathlib.Path(sys.argv[2]))
+        pathlib.Path(sys.argv[3]).write_text(ops_header(p))
+        pathlib.Path(sys.argv[4]).write_text(ops_source(p, "mgmt/server/" + pathlib.Path(sys.argv[3]).name))
+        return
     p = Program(pathlib.Path(sys.argv[1]))
     for path, make in zip(sys.argv[2:5], (header, source, lock)):
         pathlib.Path(path).write_text(make(p))
