@@ -596,7 +596,7 @@ static void map_code(void)
 static int setup(void **state)
 {
     (void)state;
-    static uint8_t page_flags[RAM_BYTES / PAGE];
+    static uint16_t page_flags[RAM_BYTES / PAGE];
     static struct memslot slot;
     static struct slot_table table;
 

@@ -146,7 +146,7 @@ static void apply_flags(void *arg)
 
     for (uint64_t i = 0; c->log_dirty && !c->slot->log_dirty && i < c->slot->size / PAGE_BYTES;
          i++) {
-        c->slot->page_flags[i] &= (uint8_t)~PAGE_DIRTY;
+        c->slot->page_flags[i] &= (uint16_t)~PAGE_DIRTY;
     }
     c->slot->log_dirty = c->log_dirty;
     vm_each_cpu(c->vm, flush_cpu, NULL);
@@ -197,7 +197,7 @@ static int set_locked(struct vm *vm, const struct kvm_userspace_memory_region *r
                             .id = r->slot,
                             .readonly = ro,
                             .log_dirty = log,
-                            .page_flags = calloc(r->memory_size / PAGE_BYTES, 1) };
+                            .page_flags = calloc(r->memory_size / PAGE_BYTES, sizeof(uint16_t)) };
     ret = s->page_flags != NULL ? replace(vm, old, s) : -ENOMEM;
     slot_free(ret < 0 ? s : old);
     return ret;
@@ -237,7 +237,7 @@ static void harvest(void *arg)
     struct harvest *h = arg;
 
     for (uint64_t i = 0; i < h->n; i++) {
-        uint8_t *f = &h->slot->page_flags[h->first + i];
+        uint16_t *f = &h->slot->page_flags[h->first + i];
 
         if ((*f & PAGE_DIRTY) == 0 || (h->only != NULL && (h->only[i / 64] >> (i % 64) & 1) == 0)) {
             continue;
@@ -246,7 +246,7 @@ static void harvest(void *arg)
             h->bitmap[i / 64] |= 1ull << (i % 64);
         }
         if (h->clear) {
-            *f &= (uint8_t)~PAGE_DIRTY;
+            *f &= (uint16_t)~PAGE_DIRTY;
         }
     }
     if (h->clear) {

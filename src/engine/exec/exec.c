@@ -29,12 +29,12 @@ struct cpu *cpu_new(struct vm *vm, struct vcpu *vcpu, unsigned index)
 {
     struct cpu *cpu = jit_cpu_alloc();
 
-    (void)index;
     if (cpu == NULL) {
         return NULL;
     }
     cpu->vm = vm;
     cpu->vcpu = vcpu;
+    cpu->index = index;
     cpu->xsave = aligned_alloc(64, XS_ALLOC);
     if (cpu->xsave == NULL || interp_init(cpu) < 0) {
         return cpu_free(cpu);
@@ -113,13 +113,6 @@ void exec_invalidate_range(struct vm *vm, uint64_t gpa, uint64_t len)
     struct invalidation inv = { .gpa = gpa, .len = len };
 
     vm_each_cpu(vm, invalidate_cpu, &inv);
-}
-
-void smc_written(struct cpu *cpu, uint64_t gpa, unsigned len)
-{
-    struct invalidation inv = { .self = cpu, .gpa = gpa, .len = len };
-
-    vm_each_cpu(cpu->vm, invalidate_cpu, &inv);
 }
 
 /* ---- events between two instructions (SDM 3A, table 6-2) ---- */
@@ -259,6 +252,7 @@ static enum cpu_exit loop(struct cpu *cpu)
         cpu_look(cpu);
     }
     for (;;) {
+        smc_settle(cpu);
         if (cpu_attention(cpu)) {
             __atomic_store_n(&cpu->run_page[RUN_BYTE_ATTENTION], 0, __ATOMIC_SEQ_CST);
             vm_guest_leave(cpu->vm); /* lets an exclusive section in */
@@ -308,6 +302,9 @@ enum cpu_exit cpu_exec(struct cpu *cpu)
     enum cpu_exit r;
 
     vm_guest_enter(cpu->vm);
+    if ((cpu->cr0 & CR0_PG) == 0) {
+        tlb_drop_names(&cpu->tlb, false); /* code may have been read from a disk, and nothing says so */
+    }
     r = loop(cpu);
     vm_guest_leave(cpu->vm);
     return r;

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "engine/exec/ops.h"
+#include "engine/exec/smc.h"
 #include "engine/exec/thunk.h"
 #include "engine/x86/event.h"
 
@@ -213,6 +214,7 @@ static void complete(struct cpu *cpu)
 
     it->replay_n = it->replay_at = 0;
     it->waiting = false;
+    smc_settle(cpu);
 }
 
 /* A read that the client was asked for has its answer. */
@@ -260,6 +262,7 @@ enum cpu_exit interp_step(struct cpu *cpu)
         complete(cpu);
     } else if (why == LEAVE_EXIT) {
         it->replay_at = 0;
+        smc_settle(cpu);
         return it->exit;
     } else {
         enum cpu_exit r;
@@ -297,7 +300,7 @@ enum cpu_exit interp_run(struct cpu *cpu, unsigned long max)
             if (execute(cpu) != OP_NEXT || cpu_attention(cpu) || --n == 0) {
                 break;
             }
-            if (__builtin_expect(it->replay_n != 0, 0)) {
+            if (__builtin_expect((it->replay_n | cpu->n_smc_writes) != 0, 0)) {
                 complete(cpu);
             }
         }

@@ -7,6 +7,7 @@
  */
 #include "engine/exec/exec.h"
 #include "engine/jit/state.h"
+#include "engine/mmu/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,21 +53,61 @@ static struct page *find_page(struct jit *j, uint64_t gpa, bool make)
     }
 }
 
-void jit_add(struct jit *j, uint32_t i)
+static uint64_t load(const uint8_t *p, size_t n)
+{
+    uint64_t v = 0;
+
+    memcpy(&v, p, n);
+    return v;
+}
+
+static uint32_t block_sum(const struct block *b, const uint8_t *host)
+{
+    const uint8_t *p = host + (b->gpa & 0xfff);
+    uint64_t sum = b->bytes;
+
+    for (unsigned left = b->bytes; left != 0;) {
+        unsigned n = left < 8 ? left : 8;
+        sum = mix(sum ^ load(p, n));
+        p += n;
+        left -= n;
+    }
+    return (uint32_t)(sum >> 32);
+}
+
+static uint64_t page_sum(const uint8_t *p)
+{
+    uint64_t a = 1, b = 2, c = 3, d = 4; /* four, since a multiplication takes so many cycles */
+
+    for (unsigned i = 0; i < 4096; i += 32) {
+        a = mix(a ^ load(p + i, 8));
+        b = mix(b ^ load(p + i + 8, 8));
+        c = mix(c ^ load(p + i + 16, 8));
+        d = mix(d ^ load(p + i + 24, 8));
+    }
+    return mix(mix(mix(a) ^ b) ^ c) ^ d;
+}
+
+static uint64_t chunks(uint64_t from, uint64_t to)
+{
+    unsigned first = (unsigned)(from & 0xfff) / 64, last = (unsigned)((to - 1) & 0xfff) / 64;
+
+    return ~UINT64_C(0) >> (63 - last) & ~UINT64_C(0) << first;
+}
+
+void jit_add(struct jit *j, uint32_t i, const uint8_t *host)
 {
     struct block *b = &j->block[i];
     unsigned slot = block_slot(b->gpa, b->va, b->mode);
 
     b->hash_next = j->hash[slot];
     j->hash[slot] = i;
+    b->sum = block_sum(b, host);
     struct page *p = find_page(j, b->gpa, true);
     b->page_next = p->first;
     p->first = i;
-    if (b->gpa2 != 0) {
-        p = find_page(j, b->gpa2, true);
-        b->page2_next = p->first;
-        p->first = i;
-    }
+    p->covered |= chunks(b->gpa, b->gpa + b->bytes);
+    p->kills = 0;
 }
 
 bool jit_full(const struct jit *j)
@@ -79,6 +120,10 @@ bool jit_full(const struct jit *j)
 
 void jit_reset(struct jit *j)
 {
+    for (unsigned i = 0; i < 1 << JIT_PAGE_BITS; i++) {
+        if (j->page[i].first != 0)
+            mem_unprotect_code(j->cpu, j->page[i].gpa & ~UINT64_C(1));
+    }
     j->emit.p = j->code_start;
     j->n_blocks = j->n_sites = j->n_links = j->n_pages = j->n_tokens = 0;
     j->n_modes = 0;
@@ -157,63 +202,74 @@ static void kill_block(struct jit *j, struct block *b)
     j->stats.invalidated++;
 }
 
-/* Drops blocks of one page that overlap [from, to); returns how many live ones remain. */
-static unsigned drop_in_page(struct jit *j, struct page *p, uint64_t from, uint64_t to)
+static bool overlaps(const struct block *b, uint64_t from, uint64_t to)
 {
-    uint64_t page = p->gpa & ~UINT64_C(0xfff);
+    return b->gpa < to && b->gpa + b->bytes > from;
+}
+
+/* Drops blocks of one page that overlap [from, to), or, with host, that are not as they were
+ * translated; returns how many remain. */
+static unsigned drop_in_page(struct jit *j, struct page *p, uint64_t from, uint64_t to,
+                             const uint8_t *host)
+{
     unsigned left = 0;
     uint32_t *where = &p->first;
 
     while (*where != 0) {
         struct block *b = &j->block[*where];
-        uint32_t *next = (b->gpa & ~UINT64_C(0xfff)) == page ? &b->page_next : &b->page2_next;
-        bool overlaps = b->gpa2 != 0 || (b->gpa < to && b->gpa + b->bytes > from);
-        if (!b->dead && overlaps)
+        if (overlaps(b, from, to) && (host == NULL || b->sum != block_sum(b, host))) {
             kill_block(j, b);
-        if (b->dead) {
-            *where = *next;
+            p->kills++;
+            *where = b->page_next;
         } else {
             left++;
-            where = next;
+            where = &b->page_next;
         }
+    }
+    if (left == 0) {
+        p->covered = 0;
+        p->kills = 0;
     }
     return left;
 }
 
-static void count_cpu(struct cpu *cpu, void *arg)
-{
-    (void)cpu;
-    ++*(unsigned *)arg;
-}
-
-/* Other CPUs may have blocks of the same page: then its writes stay slow. */
-static bool is_alone(const struct jit *j)
-{
-    unsigned n = 0;
-
-    vm_each_cpu(j->cpu->vm, count_cpu, &n);
-    return n <= 1;
-}
-
-/* A page that is written again and again loses all its blocks; one that comes back is given more
- * patience, since then it holds hot code and hot data. */
+/* A page whose code is written again and again, with none of it run between, loses all its blocks:
+ * someone makes new code there. So does one whose data is written often; if it comes back it is
+ * given more patience, since then it holds hot code and hot data. */
 static void drop(struct jit *j, uint64_t gpa, uint64_t len)
 {
+    enum { KILLS = 3 };
     struct page *p = find_page(j, gpa, false);
-    if (p == NULL)
+    unsigned left = 0;
+
+    if (p != NULL && p->first != 0) {
+        left = 1;
+        if (p->covered & chunks(gpa, gpa + len))
+            left = drop_in_page(j, p, gpa, gpa + len, NULL);
+        bool often = left != 0 && ++p->hits >= p->limit;
+        if (often) {
+            p->hits = 0;
+            if (p->limit < 1 << 14)
+                p->limit *= 2;
+        }
+        if (often || p->kills > KILLS)
+            left = drop_in_page(j, p, 0, UINT64_MAX, NULL);
+    }
+    if (left == 0)
+        mem_unprotect_code(j->cpu, gpa);
+}
+
+void jit_verify_page(struct jit *j, uint64_t gpa, const uint8_t *host)
+{
+    struct page *p = find_page(j, gpa, false);
+
+    if (p == NULL || p->first == 0)
         return;
-    unsigned left = drop_in_page(j, p, gpa, gpa + len);
-    if (left != 0 && ++p->hits >= p->limit) {
-        p->hits = 0;
-        if (p->limit < 1 << 14)
-            p->limit *= 2;
-        left = drop_in_page(j, p, 0, UINT64_MAX);
-    }
-    if (left == 0 && is_alone(j)) {
-        struct memslot *s = phys_slot(j->cpu->vm, gpa);
-        if (s != NULL)
-            (void)__atomic_fetch_and(phys_flags(s, gpa), (uint8_t)~PAGE_CODE, __ATOMIC_SEQ_CST);
-    }
+    uint64_t sum = page_sum(host);
+    if (sum == p->sum)
+        return;
+    p->sum = sum;
+    (void)drop_in_page(j, p, 0, UINT64_MAX, host); /* the page stays protected: it is wanted now */
 }
 
 void jit_drop_range(struct jit *j, uint64_t gpa, uint64_t len)
@@ -272,9 +328,8 @@ void jit_invalidate(struct cpu *cpu, struct cpu *self, uint64_t gpa, uint64_t le
         return;
     if (cpu == self)
         jit_drop_range(cpu->jit, gpa, len);
-    else /* whole pages: the writer may take PAGE_CODE away */
-        post(cpu->jit, gpa & ~UINT64_C(0xfff), (len + (gpa & 0xfff) + 0xfff) & ~UINT64_C(0xfff),
-             false);
+    else
+        post(cpu->jit, gpa, len, false);
 }
 
 void jit_flush(struct cpu *cpu, struct cpu *self)

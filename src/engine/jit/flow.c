@@ -36,10 +36,10 @@ void tr_exit(struct tr *t, unsigned cc, uint64_t target)
 {
     target = mask_ip(t, target);
     uint8_t *patch = emit_jump(t->e, cc);
-    if (JIT_JOINS && same_page(target, t->b->va) && t->b->gpa2 == 0) {
+    if (JIT_JOINS && same_page(target, t->b->va)) {
         uint64_t gpa = t->page.gpa | (target & 0xfff);
         struct block *to = target == t->b->va ? t->b : jit_find(t->j, gpa, target, t->mode);
-        if (to != NULL && to->gpa2 == 0) {
+        if (to != NULL) {
             emit_patch(patch, t->j->rw + (target <= t->at[t->now] ? to->ep : to->e2));
             return;
         }

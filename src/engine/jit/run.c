@@ -237,14 +237,23 @@ static struct block *make_block(struct jit *j, uint64_t va, uint32_t mode, struc
     struct cpu *cpu = j->cpu;
 
     jit_save_fpu(cpu);
+    if (jit_full(j))
+        jit_reset(j);
     mem_protect_code(cpu, page.gpa);
     jit_take_posts(j);
-    if (j->flush_wanted || jit_full(j))
-        jit_reset(j);
     /* Others may have run while the page was protected. */
-    if (cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)].tag_x != (va & ~UINT64_C(0xfff)))
+    if (j->flush_wanted || cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)].tag_x != (va & ~UINT64_C(0xfff)))
         return NULL;
     return jit_translate(j, va, mode, page);
+}
+
+/* Has code of this page run since its mapping was last flushed? A guest that has a device write
+ * there makes the mapping, or its flush, only afterwards. */
+static bool is_named(struct jit *j, unsigned index, uint64_t va, uint64_t gpa)
+{
+    uint32_t token = j->cpu->tlb.token[index][tlb_name_slot(va)];
+
+    return token != 0 && token == jit_token(j, va, gpa, index);
 }
 
 /* The block at cpu->rip, and the tables' entries for it. NULL: go round again, or leave if
@@ -260,6 +269,8 @@ static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
         return NULL;
     struct code_page page = { .host = (const uint8_t *)cpu->tlb.slot[index][slot].host,
                               .gpa = cpu->tlb.gpa[index][slot] & ~UINT64_C(0xfff) };
+    if (!is_named(j, index, va, page.gpa))
+        jit_verify_page(j, page.gpa, page.host);
     struct block *b = jit_find(j, page.gpa | (va & 0xfff), va, mode);
     if (b == NULL) {
         b = make_block(j, va, mode, page);
@@ -279,7 +290,7 @@ static void join(struct jit *j, const struct link *l, const struct block *to)
 {
     const struct block *from = &j->block[l->from];
     bool near = ((from->va ^ to->va) & ~UINT64_C(0xfff)) == 0 &&
-                ((from->gpa ^ to->gpa) & ~UINT64_C(0xfff)) == 0 && from->gpa2 == 0 && to->gpa2 == 0;
+                ((from->gpa ^ to->gpa) & ~UINT64_C(0xfff)) == 0;
 
     j->stats.links++;
     emit_patch(j->rw + l->patch, j->rw + (!near ? to->e1 : l->backward ? to->ep : to->e2));

@@ -53,9 +53,9 @@ enum jit_reason {
 
 struct block {
     uint64_t gpa, va;
-    uint64_t gpa2; /* second page of an instruction that crosses, else 0 */
     uint32_t mode;
-    uint32_t token, token2; /* see jit_token() */
+    uint32_t token; /* see jit_token() */
+    uint32_t sum;           /* of its bytes */
     uint16_t bytes;         /* of guest code */
     bool dead;
     bool pure;               /* writes no memory and takes no time: can be executed twice */
@@ -64,13 +64,16 @@ struct block {
     uint32_t e0, e1, ep, e2; /* entries: offsets in code memory; see translate.c */
     uint32_t stale;          /* where entries of a dead block go */
     uint32_t hash_next;      /* indices into jit->block; 0: none */
-    uint32_t page_next, page2_next;
+    uint32_t page_next;
 };
 
 struct page {
-    uint64_t gpa; /* | 1: in use */
+    uint64_t gpa;     /* | 1: in use */
+    uint64_t sum;     /* of its bytes, when they were last seen to agree with its blocks */
+    uint64_t covered; /* one bit for 64 bytes: some block may lie there */
     uint32_t first;
     uint16_t hits, limit;
+    uint16_t kills; /* blocks that writes have hit since one was last added */
 };
 
 struct site {
@@ -152,8 +155,11 @@ int32_t jit_table_offset(unsigned mode_index);
 /* ---- cache.c ---- */
 uint32_t jit_token(struct jit *j, uint64_t vpage, uint64_t gpa, unsigned index);
 struct block *jit_find(struct jit *j, uint64_t gpa, uint64_t va, uint32_t mode);
-/* Room for one more block, after its fields are set; registers it in hash and pages. */
-void jit_add(struct jit *j, uint32_t i);
+/* Room for one more block, after its fields are set; registers it in hash and pages. host: the
+ * page's bytes. */
+void jit_add(struct jit *j, uint32_t i, const uint8_t *host);
+/* Drops what is not as it was translated: the client, or a device, may have written the page. */
+void jit_verify_page(struct jit *j, uint64_t gpa, const uint8_t *host);
 void jit_reset(struct jit *j);
 bool jit_full(const struct jit *j);
 void jit_drop_range(struct jit *j, uint64_t gpa, uint64_t len);

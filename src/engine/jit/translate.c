@@ -122,7 +122,7 @@ static void compare_token(struct tr *t, uint64_t va, uint32_t token)
 }
 
 struct entry_jumps {
-    uint8_t *wrong, *unmapped[2], *attention, *constant;
+    uint8_t *wrong, *unmapped, *attention, *constant;
 };
 
 static void put_entries(struct tr *t, struct entry_jumps *x)
@@ -154,11 +154,7 @@ static void put_entries(struct tr *t, struct entry_jumps *x)
         emit_patch(over, e->p);
     }
     compare_token(t, b->va, b->token);
-    x->unmapped[0] = emit_jump(e, CC_NE);
-    if (b->gpa2 != 0) {
-        compare_token(t, b->va + 4096, b->token2);
-        x->unmapped[1] = emit_jump(e, CC_NE);
-    }
+    x->unmapped = emit_jump(e, CC_NE);
     if (saves)
         over = emit_jump(e, CC_ALWAYS);
     b->ep = here(t);
@@ -190,10 +186,7 @@ static void put_entry_stubs(struct tr *t, const struct entry_jumps *x)
     if (saves)
         tr_restore_raw(e);
     leave_with(t, t->b->va, REASON_ATTENTION);
-    for (unsigned i = 0; i < 2; i++) {
-        if (x->unmapped[i] != NULL)
-            emit_patch(x->unmapped[i], e->p);
-    }
+    emit_patch(x->unmapped, e->p);
     if (saves)
         tr_restore_raw(e);
     t->b->stale = here(t);
@@ -463,7 +456,7 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
     put_entry_stubs(t, &x);
     for (unsigned i = 0; i < t->n_stubs; i++)
         put_stub(t, &t->stub[i]);
-    jit_add(j, t->block_index);
+    jit_add(j, t->block_index, page.host);
     j->stats.blocks++;
     j->stats.insns += t->n;
     jit_perf_map(j, b, here(t));

@@ -2,6 +2,7 @@
 #include "engine/mmu/mem.h"
 
 #include "base/bytes.h"
+#include "engine/api/vm.h"
 #include "engine/exec/core.h"
 #include "engine/exec/smc.h"
 #include "engine/mmu/phys.h"
@@ -86,7 +87,7 @@ bool mem_fill(struct cpu *cpu, uint64_t va, enum mem_access access, enum tlb_ind
     e->tag_r = page;
     if (w.dirty && !s->readonly &&
         (w.writable || (index != TLB_USER && (cpu->cr0 & CR0_WP) == 0))) {
-        uint8_t flags = __atomic_load_n(phys_flags(s, w.gpa), __ATOMIC_SEQ_CST);
+        uint16_t flags = __atomic_load_n(phys_flags(s, w.gpa), __ATOMIC_SEQ_CST);
 
         if ((flags & PAGE_CODE) == 0 && (!s->log_dirty || (flags & PAGE_DIRTY) != 0)) {
             e->tag_w = page;
@@ -112,7 +113,7 @@ void mem_drop_write_tags(struct cpu *cpu, uint64_t gpa)
 
 struct protect {
     struct memslot *slot;
-    struct vm *vm;
+    struct cpu *self;
     uint64_t gpa;
 };
 
@@ -127,19 +128,42 @@ static void protect_all(void *arg)
 {
     struct protect *p = arg;
 
-    __atomic_fetch_or(phys_flags(p->slot, p->gpa), PAGE_CODE, __ATOMIC_SEQ_CST);
-    vm_each_cpu(p->vm, protect_cpu, p);
+    __atomic_fetch_or(phys_flags(p->slot, p->gpa), PAGE_CODE_BIT(p->self->index), __ATOMIC_SEQ_CST);
+    vm_each_cpu(p->self->vm, protect_cpu, p);
+}
+
+/* Joins the others that have code there; false: there are none. */
+static bool join_protectors(struct cpu *cpu, uint16_t *flags)
+{
+    uint16_t old = __atomic_load_n(flags, __ATOMIC_SEQ_CST);
+
+    while ((old & PAGE_CODE) != 0) {
+        if ((old & PAGE_CODE_BIT(cpu->index)) != 0 ||
+            __atomic_compare_exchange_n(flags, &old, old | PAGE_CODE_BIT(cpu->index), false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void mem_protect_code(struct cpu *cpu, uint64_t gpa)
 {
-    struct protect p = { .slot = phys_slot(cpu->vm, gpa), .vm = cpu->vm, .gpa = gpa };
+    struct protect p = { .slot = phys_slot(cpu->vm, gpa), .self = cpu, .gpa = gpa };
 
-    if (p.slot == NULL ||
-        (__atomic_load_n(phys_flags(p.slot, gpa), __ATOMIC_RELAXED) & PAGE_CODE) != 0) {
-        return;
+    if (p.slot != NULL && !join_protectors(cpu, phys_flags(p.slot, gpa))) {
+        vm_exclusive(cpu->vm, cpu, protect_all, &p);
     }
-    vm_exclusive(cpu->vm, cpu, protect_all, &p);
+}
+
+void mem_unprotect_code(struct cpu *cpu, uint64_t gpa)
+{
+    struct memslot *s = phys_slot(cpu->vm, gpa);
+
+    if (s != NULL && cpu->vm->max_id < PAGE_CODE_CPUS) {
+        (void)__atomic_fetch_and(phys_flags(s, gpa), (uint16_t)~PAGE_CODE_BIT(cpu->index),
+                                 __ATOMIC_SEQ_CST);
+    }
 }
 
 /* Where one access that stays in a page goes: host memory, or (NULL) the device at *ret_gpa. Raises

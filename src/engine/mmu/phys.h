@@ -15,10 +15,14 @@
 struct vm;
 
 enum {
-    PAGE_CODE = 1 << 0,  /* translations exist: writes go to the slow path */
-    PAGE_TABLE = 1 << 1, /* reserved for tracked page tables */
-    PAGE_DIRTY = 1 << 2, /* written since the dirty log was last taken (only where it is kept) */
+    PAGE_DIRTY = 1 << 0, /* written since the dirty log was last taken (only where it is kept) */
+    /* Translations exist, of the vCPUs whose bits are set (PAGE_CODE_BIT()): writes go to the slow
+     * path. The first bit is set in an exclusive section, which also takes all write tags away. */
+    PAGE_CODE_SHIFT = 8,
+    PAGE_CODE_CPUS = 8, /* those with higher numbers share the bits */
+    PAGE_CODE = 0xff << PAGE_CODE_SHIFT,
 };
+#define PAGE_CODE_BIT(cpu_id) ((uint16_t)(1u << (PAGE_CODE_SHIFT + (cpu_id) % PAGE_CODE_CPUS)))
 
 struct memslot {
     uint64_t gpa; /* bytes, page-aligned */
@@ -27,7 +31,7 @@ struct memslot {
     uint32_t id;
     bool readonly; /* writes are MMIO exits */
     bool log_dirty;
-    uint8_t *page_flags; /* atomic; one PAGE_ byte a page; owned */
+    uint16_t *page_flags; /* atomic; PAGE_ bits, one word a page; owned */
 };
 
 /* The slot that holds gpa, or NULL: MMIO. */
@@ -39,7 +43,7 @@ static inline uint8_t *phys_host(const struct memslot *s, uint64_t gpa)
     return s->host + (gpa - s->gpa);
 }
 
-static inline uint8_t *phys_flags(const struct memslot *s, uint64_t gpa)
+static inline uint16_t *phys_flags(const struct memslot *s, uint64_t gpa)
 {
     return &s->page_flags[(gpa - s->gpa) >> 12];
 }

@@ -31,7 +31,7 @@ unsigned tlb_next_filled(const struct tlb *tlb, unsigned index, unsigned slot)
     return TLB_MAX_SLOTS;
 }
 
-static void drop_names(struct tlb *tlb, bool keep_global)
+void tlb_drop_names(struct tlb *tlb, bool keep_global)
 {
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
         for (unsigned word = 0; word < TLB_NAMES / 64; word++) {
@@ -115,7 +115,7 @@ void tlb_flush(struct cpu *cpu, bool keep_global)
             }
         }
     }
-    drop_names(tlb, keep_global);
+    tlb_drop_names(tlb, keep_global);
     drop_tables(tlb);
     if (!keep_global) {
         tlb->large_seen = 0;

@@ -143,6 +143,7 @@ static inline void tlb_name(struct tlb *tlb, unsigned index, uint64_t va, uint32
 }
 
 /* Owner thread only. */
+void tlb_drop_names(struct tlb *tlb, bool keep_global);
 void tlb_init(struct tlb *tlb);
 /* Four times the slots, all empty. The caller drops compiled code. */
 void tlb_grow(struct cpu *cpu);

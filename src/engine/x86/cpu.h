@@ -79,6 +79,8 @@ enum cpu_exit {
     CPU_EXIT_IRQ_WINDOW, /* asked for by want_irq_window, and now open */
 };
 
+enum { SMC_WRITES = 4 };
+
 struct vm;
 struct vcpu;
 struct lapic;
@@ -171,9 +173,17 @@ struct cpu {
         bool done; /* the API stored a read's data: re-execution consumes it */
     } exit_mmio;
 
+    /* Writes of the current instruction to pages with code (exec/smc.h). */
+    struct smc_write {
+        struct cpu *self;
+        uint64_t gpa, len;
+    } smc_write[SMC_WRITES];
+    unsigned n_smc_writes;
+
     /* ---- collaborators, borrowed unless said otherwise ---- */
     struct vm *vm;
     struct vcpu *vcpu;
+    unsigned index; /* its number in the VM */
     struct lapic *lapic; /* NULL without an in-kernel one */
     struct jit *jit;     /* owned by exec/ */
     void *interp;        /* owned by the interpreter: replay log, thunks */
