@@ -68,7 +68,7 @@ bool mem_fill(struct cpu *cpu, uint64_t va, enum mem_access access, enum tlb_ind
     e->host = (uintptr_t)phys_host(s, w.gpa & ~UINT64_C(0xfff));
     cpu->tlb.gpa[index][slot] = (w.gpa & ~UINT64_C(0xfff)) | (w.global ? TLB_GPA_GLOBAL : 0) |
                                 (w.large ? TLB_GPA_LARGE : 0);
-    tlb_set_filled(&cpu->tlb, index, slot);
+    tlb_note_filled(&cpu->tlb, index, slot, w.global);
     if (w.large) {
         uint64_t region = va & ~(TLB_LARGE_BYTES - 1);
 
@@ -101,9 +101,11 @@ void mem_drop_write_tags(struct cpu *cpu, uint64_t gpa)
     struct tlb *tlb = &cpu->tlb;
 
     gpa &= ~UINT64_C(0xfff);
-    for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned slot = 0; (slot = tlb_next_filled(tlb, index, slot)) < TLB_MAX_SLOTS;
-             slot++) {
+    for (unsigned i = 0; i < TLB_INDEXES * TLB_KINDS; i++) {
+        unsigned index = i / TLB_KINDS;
+        const struct tlb_set *set = &tlb->filled[index][i % TLB_KINDS];
+
+        for (unsigned slot = 0; (slot = tlb_set_next(set, slot)) < TLB_MAX_SLOTS; slot++) {
             if ((tlb->gpa[index][slot] & ~UINT64_C(0xfff)) == gpa) {
                 tlb->slot[index][slot].tag_w = tlb_no_tag(slot);
             }

@@ -6,27 +6,25 @@
 static void clear_slot(struct tlb *tlb, unsigned index, unsigned slot)
 {
     struct tlb_entry *e = &tlb->slot[index][slot];
-    uint64_t *word = &tlb->filled[index][slot / 64];
 
     e->tag_r = e->tag_w = e->tag_x = tlb_no_tag(slot);
-    *word &= ~(UINT64_C(1) << (slot % 64));
-    if (*word == 0) {
-        tlb->filled_words[index][slot / 4096] &= ~(UINT64_C(1) << (slot / 64 % 64));
+    for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
+        tlb_set_remove(&tlb->filled[index][kind], slot);
     }
 }
 
-unsigned tlb_next_filled(const struct tlb *tlb, unsigned index, unsigned slot)
+unsigned tlb_set_next(const struct tlb_set *set, unsigned slot)
 {
     while (slot < TLB_MAX_SLOTS) {
-        uint64_t words = tlb->filled_words[index][slot / 4096] >> (slot / 64 % 64);
-        uint64_t bits = tlb->filled[index][slot / 64] >> (slot % 64);
+        uint64_t words = set->word[slot / 4096] >> (slot / 64 % 64);
+        uint64_t bits = set->slot[slot / 64] >> (slot % 64);
 
         if (bits != 0) {
             return slot + (unsigned)__builtin_ctzll(bits);
         }
         words &= ~UINT64_C(1); /* of this word nothing is left */
-        slot =
-            words != 0 ? (slot & ~63u) + 64 * (unsigned)__builtin_ctzll(words) : (slot | 4095) + 1;
+        slot = words != 0 ? (slot & ~63u) + 64 * (unsigned)__builtin_ctzll(words)
+                          : (slot | 4095) + 1;
     }
     return TLB_MAX_SLOTS;
 }
@@ -108,9 +106,10 @@ void tlb_flush(struct cpu *cpu, bool keep_global)
 
     tlb->evicted = 0;
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned slot = 0; (slot = tlb_next_filled(tlb, index, slot)) < TLB_MAX_SLOTS;
-             slot++) {
-            if (!keep_global || (tlb->gpa[index][slot] & TLB_GPA_GLOBAL) == 0) {
+        for (unsigned kind = 0; kind < (keep_global ? 1 : TLB_KINDS); kind++) {
+            const struct tlb_set *set = &tlb->filled[index][kind];
+
+            for (unsigned slot = 0; (slot = tlb_set_next(set, slot)) < TLB_MAX_SLOTS; slot++) {
                 clear_slot(tlb, index, slot);
             }
         }
@@ -121,6 +120,20 @@ void tlb_flush(struct cpu *cpu, bool keep_global)
         tlb->large_seen = 0;
         tlb->large_lo = UINT64_MAX;
         tlb->large_hi = 0;
+    }
+}
+
+static void drop_large(struct tlb *tlb, unsigned index, const struct tlb_set *set, uint64_t region)
+{
+    for (unsigned s = 0; (s = tlb_set_next(set, s)) < TLB_MAX_SLOTS; s++) {
+        const struct tlb_entry *e = &tlb->slot[index][s];
+        uint64_t none = tlb_no_tag(s);
+        uint64_t at = e->tag_r != none ? e->tag_r : e->tag_w != none ? e->tag_w : e->tag_x;
+
+        if ((tlb->gpa[index][s] & TLB_GPA_LARGE) != 0 &&
+            (at == none || (at & ~(TLB_LARGE_BYTES - 1)) == region)) {
+            clear_slot(tlb, index, s);
+        }
     }
 }
 
@@ -143,15 +156,8 @@ void tlb_flush_page(struct cpu *cpu, uint64_t va)
      * address once all its tags are taken, so that all large pieces go; INVLPG of a large page is
      * rare, but the kernel's own mapping is made of them: globals of other regions stay. */
     for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned s = 0; (s = tlb_next_filled(tlb, index, s)) < TLB_MAX_SLOTS; s++) {
-            const struct tlb_entry *e = &tlb->slot[index][s];
-            uint64_t none = tlb_no_tag(s);
-            uint64_t at = e->tag_r != none ? e->tag_r : e->tag_w != none ? e->tag_w : e->tag_x;
-
-            if ((tlb->gpa[index][s] & TLB_GPA_LARGE) != 0 &&
-                (at == none || (at & ~(TLB_LARGE_BYTES - 1)) == region)) {
-                clear_slot(tlb, index, s);
-            }
+        for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
+            drop_large(tlb, index, &tlb->filled[index][kind], region);
         }
     }
 }

@@ -34,6 +34,7 @@ enum {
     TLB_MAX_SLOTS = 1 << 16,
     TLB_ENTRY_SHIFT = 5,
     TLB_NAMES = 1 << 12,
+    TLB_KINDS = 2, /* of pages: private to an address space, and global */
 };
 
 enum { TLB_TABLES = 256 };
@@ -62,9 +63,12 @@ struct tlb {
     uint64_t named[TLB_INDEXES][TLB_NAMES / 64];
     uint64_t named_global[TLB_INDEXES][TLB_NAMES / 64];
     uint64_t name_va[TLB_INDEXES][TLB_NAMES];
-    /* One bit a slot: filled since the last flush; and one bit for each word of these. */
-    uint64_t filled[TLB_INDEXES][TLB_MAX_SLOTS / 64];
-    uint64_t filled_words[TLB_INDEXES][TLB_MAX_SLOTS / 64 / 64];
+    /* One bit a slot: filled since the last flush; and one bit for each word of these. Global pages
+     * have their own, so that a change of address space does not look at them. */
+    struct tlb_set {
+        uint64_t slot[TLB_MAX_SLOTS / 64];
+        uint64_t word[TLB_MAX_SLOTS / 64 / 64];
+    } filled[TLB_INDEXES][TLB_KINDS];
     /* Page tables (last level) that walks have met since the last flush of anything: the paging
      * structure cache of SDM 3A, 4.10.3. */
     struct tlb_table {
@@ -105,14 +109,27 @@ static inline uint64_t tlb_no_tag(unsigned slot)
     return (other ^ other >> TLB_HASH_BITS) << 12;
 }
 
-static inline void tlb_set_filled(struct tlb *tlb, unsigned index, unsigned slot)
+static inline void tlb_set_add(struct tlb_set *set, unsigned slot)
 {
-    tlb->filled[index][slot / 64] |= UINT64_C(1) << (slot % 64);
-    tlb->filled_words[index][slot / 4096] |= UINT64_C(1) << (slot / 64 % 64);
+    set->slot[slot / 64] |= UINT64_C(1) << (slot % 64);
+    set->word[slot / 4096] |= UINT64_C(1) << (slot / 64 % 64);
 }
 
-/* The first filled slot from this one on; TLB_MAX_SLOTS: none. */
-unsigned tlb_next_filled(const struct tlb *tlb, unsigned index, unsigned slot);
+static inline void tlb_set_remove(struct tlb_set *set, unsigned slot)
+{
+    set->slot[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+    if (set->slot[slot / 64] == 0)
+        set->word[slot / 4096] &= ~(UINT64_C(1) << (slot / 64 % 64));
+}
+
+/* The first member from this slot on; TLB_MAX_SLOTS: none. */
+unsigned tlb_set_next(const struct tlb_set *set, unsigned slot);
+
+static inline void tlb_note_filled(struct tlb *tlb, unsigned index, unsigned slot, bool global)
+{
+    tlb_set_add(&tlb->filled[index][global], slot);
+    tlb_set_remove(&tlb->filled[index][!global], slot);
+}
 
 /* Never 0, which is an empty entry: epochs begin with 1. */
 static inline uint64_t tlb_table_key(const struct tlb *tlb, uint64_t va)

@@ -13,7 +13,7 @@ static void fill(struct cpu *cpu, uint64_t va, uint64_t gpa_bits)
 
     cpu->tlb.slot[TLB_KERNEL][slot].tag_r = va & ~UINT64_C(0xfff);
     cpu->tlb.gpa[TLB_KERNEL][slot] = gpa_bits;
-    tlb_set_filled(&cpu->tlb, TLB_KERNEL, slot);
+    tlb_note_filled(&cpu->tlb, TLB_KERNEL, slot, (gpa_bits & TLB_GPA_GLOBAL) != 0);
 }
 
 static bool has(const struct cpu *cpu, uint64_t va)
