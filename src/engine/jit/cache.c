@@ -61,18 +61,33 @@ static uint64_t load(const uint8_t *p, size_t n)
     return v;
 }
 
-static uint32_t block_sum(const struct block *b, const uint8_t *host)
+static uint32_t bytes_sum(const uint8_t *p, unsigned n)
 {
-    const uint8_t *p = host + (b->gpa & 0xfff);
-    uint64_t sum = b->bytes;
+    uint64_t sum = n;
 
-    for (unsigned left = b->bytes; left != 0;) {
-        unsigned n = left < 8 ? left : 8;
-        sum = mix(sum ^ load(p, n));
-        p += n;
-        left -= n;
-    }
-    return (uint32_t)(sum >> 32);
+    for (; n >= 8; p += 8, n -= 8)
+        sum = mix(sum ^ load(p, 8));
+    return (uint32_t)(mix(sum ^ load(p, n)) >> 32);
+}
+
+static bool is_first_page(const struct block *b, uint64_t page)
+{
+    return (b->gpa & ~UINT64_C(0xfff)) == page;
+}
+
+/* Is the block's part in this page, whose bytes are at host, what it was translated from? */
+static bool agrees(const struct block *b, uint64_t page, const uint8_t *host)
+{
+    if (is_first_page(b, page))
+        return b->sum == bytes_sum(host + (b->gpa & 0xfff), b->bytes - b->bytes2);
+    return b->sum2 == bytes_sum(host, b->bytes2);
+}
+
+static bool overlaps(const struct block *b, uint64_t page, uint64_t from, uint64_t to)
+{
+    if (is_first_page(b, page))
+        return b->gpa < to && b->gpa + (b->bytes - b->bytes2) > from;
+    return page < to && page + b->bytes2 > from;
 }
 
 static uint64_t page_sum(const uint8_t *p)
@@ -95,19 +110,32 @@ static uint64_t chunks(uint64_t from, uint64_t to)
     return ~UINT64_C(0) >> (63 - last) & ~UINT64_C(0) << first;
 }
 
-void jit_add(struct jit *j, uint32_t i, const uint8_t *host)
+static struct page *cover(struct jit *j, uint64_t from, unsigned bytes)
+{
+    struct page *p = find_page(j, from, true);
+
+    p->covered |= chunks(from, from + bytes);
+    p->kills = 0;
+    return p;
+}
+
+void jit_add(struct jit *j, uint32_t i, const uint8_t *host, const uint8_t *host2)
 {
     struct block *b = &j->block[i];
-    unsigned slot = block_slot(b->gpa, b->va, b->mode);
+    unsigned slot = block_slot(b->gpa, b->va, b->mode), first = b->bytes - b->bytes2;
 
     b->hash_next = j->hash[slot];
     j->hash[slot] = i;
-    b->sum = block_sum(b, host);
-    struct page *p = find_page(j, b->gpa, true);
+    b->sum = bytes_sum(host + (b->gpa & 0xfff), first);
+    struct page *p = cover(j, b->gpa, first);
     b->page_next = p->first;
     p->first = i;
-    p->covered |= chunks(b->gpa, b->gpa + b->bytes);
-    p->kills = 0;
+    if (b->gpa2 != 0) {
+        b->sum2 = bytes_sum(host2, b->bytes2);
+        p = cover(j, b->gpa2 & ~UINT64_C(1), b->bytes2);
+        b->page2_next = p->first;
+        p->first = i;
+    }
 }
 
 bool jit_full(const struct jit *j)
@@ -202,28 +230,27 @@ static void kill_block(struct jit *j, struct block *b)
     j->stats.invalidated++;
 }
 
-static bool overlaps(const struct block *b, uint64_t from, uint64_t to)
-{
-    return b->gpa < to && b->gpa + b->bytes > from;
-}
-
 /* Drops blocks of one page that overlap [from, to), or, with host, that are not as they were
  * translated; returns how many remain. */
 static unsigned drop_in_page(struct jit *j, struct page *p, uint64_t from, uint64_t to,
                              const uint8_t *host)
 {
+    uint64_t page = p->gpa & ~UINT64_C(1);
     unsigned left = 0;
     uint32_t *where = &p->first;
 
     while (*where != 0) {
         struct block *b = &j->block[*where];
-        if (overlaps(b, from, to) && (host == NULL || b->sum != block_sum(b, host))) {
+        uint32_t *next = is_first_page(b, page) ? &b->page_next : &b->page2_next;
+        if (!b->dead && overlaps(b, page, from, to) && (host == NULL || !agrees(b, page, host))) {
             kill_block(j, b);
             p->kills++;
-            *where = b->page_next;
+        }
+        if (b->dead) { /* or was already, by the other of its two pages */
+            *where = *next;
         } else {
             left++;
-            where = &b->page_next;
+            where = next;
         }
     }
     if (left == 0) {

@@ -232,19 +232,18 @@ static bool map_code(struct cpu *cpu, uint64_t va, enum cpu_exit *ret_exit)
     return false;
 }
 
-static struct block *make_block(struct jit *j, uint64_t va, uint32_t mode, struct code_page page)
+static bool maps_code(const struct cpu *cpu, uint64_t va)
 {
-    struct cpu *cpu = j->cpu;
+    return cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)].tag_x ==
+           (va & ~UINT64_C(0xfff));
+}
 
-    jit_save_fpu(cpu);
-    if (jit_full(j))
-        jit_reset(j);
-    mem_protect_code(cpu, page.gpa);
-    jit_take_posts(j);
-    /* Others may have run while the page was protected. */
-    if (j->flush_wanted || cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)].tag_x != (va & ~UINT64_C(0xfff)))
-        return NULL;
-    return jit_translate(j, va, mode, page);
+static struct code_page mapped_page(const struct cpu *cpu, uint64_t va)
+{
+    unsigned index = mem_index(cpu), slot = tlb_slot(&cpu->tlb, va);
+
+    return (struct code_page) { .host = (const uint8_t *)cpu->tlb.slot[index][slot].host,
+                                .gpa = cpu->tlb.gpa[index][slot] & ~UINT64_C(0xfff) };
 }
 
 /* Has code of this page run since its mapping was last flushed? A guest that has a device write
@@ -256,6 +255,72 @@ static bool is_named(struct jit *j, unsigned index, uint64_t va, uint64_t gpa)
     return token != 0 && token == jit_token(j, va, gpa, index);
 }
 
+static void name_page(struct jit *j, uint64_t va, const struct code_page *page)
+{
+    struct cpu *cpu = j->cpu;
+    unsigned index = mem_index(cpu);
+
+    if (is_named(j, index, va, page->gpa))
+        return;
+    jit_verify_page(j, page->gpa, page->host);
+    tlb_name(&cpu->tlb, index, va, jit_token(j, va, page->gpa, index),
+             (cpu->tlb.gpa[index][tlb_slot(&cpu->tlb, va)] & TLB_GPA_GLOBAL) != 0);
+}
+
+/* The page behind va's, when it can be executed. */
+static bool map_next_page(struct cpu *cpu, uint64_t va)
+{
+    uint64_t next = (va | 0xfff) + 1;
+
+    if (!canonical(next) || (!(cpu->mode & MODE_LONG) && next > UINT32_MAX) ||
+        tlb_slot(&cpu->tlb, next) == tlb_slot(&cpu->tlb, va))
+        return false;
+    if (!maps_code(cpu, next) && !mem_fill(cpu, next, MEM_EXEC, mem_index(cpu), NULL)) {
+        cpu->fault.pending = false; /* found again if it is ever executed */
+        return false;
+    }
+    return maps_code(cpu, next);
+}
+
+/* ... write-protected and named; its host NULL: it cannot be had. */
+static struct code_page second_page(struct jit *j, uint64_t va)
+{
+    struct cpu *cpu = j->cpu;
+    uint64_t next = (va | 0xfff) + 1;
+    struct code_page none = { 0 }, second;
+
+    if (!map_next_page(cpu, va))
+        return none;
+    second = mapped_page(cpu, next);
+    mem_protect_code(cpu, second.gpa);
+    jit_take_posts(j);
+    if (!maps_code(cpu, next))
+        return none;
+    name_page(j, next, &second);
+    return second;
+}
+
+static struct block *make_block(struct jit *j, uint64_t va, uint32_t mode, struct code_page page)
+{
+    struct cpu *cpu = j->cpu;
+
+    jit_save_fpu(cpu);
+    if (jit_full(j))
+        jit_reset(j);
+    mem_protect_code(cpu, page.gpa);
+    jit_take_posts(j);
+    /* Others may have run while the page was protected. */
+    if (j->flush_wanted || !maps_code(cpu, va))
+        return NULL;
+    struct code_page second = { 0 };
+    if (jit_reaches_next_page(va, mode, page.host)) {
+        second = second_page(j, va);
+        if (j->flush_wanted || !maps_code(cpu, va))
+            return NULL;
+    }
+    return jit_translate(j, va, mode, page, second);
+}
+
 /* The block at cpu->rip, and the tables' entries for it. NULL: go round again, or leave if
  * *ret_exit is set. */
 static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
@@ -263,21 +328,17 @@ static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
 {
     struct cpu *cpu = j->cpu;
     uint64_t va = cpu->rip;
-    unsigned index = mem_index(cpu), slot = tlb_slot(&cpu->tlb, va);
 
     if (!map_code(cpu, va, ret_exit))
         return NULL;
-    struct code_page page = { .host = (const uint8_t *)cpu->tlb.slot[index][slot].host,
-                              .gpa = cpu->tlb.gpa[index][slot] & ~UINT64_C(0xfff) };
-    if (!is_named(j, index, va, page.gpa))
-        jit_verify_page(j, page.gpa, page.host);
+    struct code_page page = mapped_page(cpu, va);
+    name_page(j, va, &page);
     struct block *b = jit_find(j, page.gpa | (va & 0xfff), va, mode);
     if (b == NULL) {
         b = make_block(j, va, mode, page);
         if (b == NULL)
             return NULL;
     }
-    tlb_name(&cpu->tlb, index, va, b->token, (cpu->tlb.gpa[index][slot] & TLB_GPA_GLOBAL) != 0);
     if (indirect && JIT_JOINS) {
         int table = jit_mode_index(j, cpu->mode);
         if (table >= 0)
@@ -363,6 +424,10 @@ enum cpu_exit jit_run(struct cpu *cpu)
                 break;
             }
             j->stats.steps++;
+            if ((cpu->rip & 0xfff) > 4096 - INSN_MAX_BYTES && map_next_page(cpu, cpu->rip)) {
+                struct code_page next = mapped_page(cpu, (cpu->rip | 0xfff) + 1);
+                name_page(j, (cpu->rip | 0xfff) + 1, &next); /* for blocks that reach there */
+            }
             jit_save_fpu(cpu);
             exit = interp_step(cpu);
             if (exit != CPU_EXIT_NONE)

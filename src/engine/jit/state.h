@@ -53,10 +53,12 @@ enum jit_reason {
 
 struct block {
     uint64_t gpa, va;
+    uint64_t gpa2; /* page into which the last instruction reaches, | 1; 0: none */
     uint32_t mode;
     uint32_t token; /* see jit_token() */
-    uint32_t sum;           /* of its bytes */
+    uint32_t sum, sum2;     /* of its bytes in either page */
     uint16_t bytes;         /* of guest code */
+    uint8_t bytes2;         /* ... of these in the second page */
     bool dead;
     bool pure;               /* writes no memory and takes no time: can be executed twice */
     uint8_t n;               /* instructions */
@@ -64,7 +66,7 @@ struct block {
     uint32_t e0, e1, ep, e2; /* entries: offsets in code memory; see translate.c */
     uint32_t stale;          /* where entries of a dead block go */
     uint32_t hash_next;      /* indices into jit->block; 0: none */
-    uint32_t page_next;
+    uint32_t page_next, page2_next;
 };
 
 struct page {
@@ -155,9 +157,8 @@ int32_t jit_table_offset(unsigned mode_index);
 /* ---- cache.c ---- */
 uint32_t jit_token(struct jit *j, uint64_t vpage, uint64_t gpa, unsigned index);
 struct block *jit_find(struct jit *j, uint64_t gpa, uint64_t va, uint32_t mode);
-/* Room for one more block, after its fields are set; registers it in hash and pages. host: the
- * page's bytes. */
-void jit_add(struct jit *j, uint32_t i, const uint8_t *host);
+/* Registers a block in hash and pages after its fields are set. host2: of the second page. */
+void jit_add(struct jit *j, uint32_t i, const uint8_t *host, const uint8_t *host2);
 /* Drops what is not as it was translated: the client, or a device, may have written the page. */
 void jit_verify_page(struct jit *j, uint64_t gpa, const uint8_t *host);
 void jit_reset(struct jit *j);
@@ -172,8 +173,12 @@ struct code_page {
     const uint8_t *host; /* of the page's first byte */
     uint64_t gpa;        /* of the page */
 };
-/* Makes the block at va; NULL: the code cannot be read (then interpret), or memory is full. */
-struct block *jit_translate(struct jit *j, uint64_t va, uint32_t mode, struct code_page page);
+/* Makes the block at va; NULL: memory is full. second: the page behind, when the code's last
+ * instruction may reach into it; its host NULL: leave that one to the interpreter. */
+struct block *jit_translate(struct jit *j, uint64_t va, uint32_t mode, struct code_page page,
+                            struct code_page second);
+/* Does the block at va end with an instruction that reaches into the next page? */
+bool jit_reaches_next_page(uint64_t va, uint32_t mode, const uint8_t *host);
 
 /* ---- fast.c: system instructions without the interpreter ---- */
 enum fast_kind {

@@ -46,7 +46,8 @@ struct tr {
     unsigned bits;  /* 32 or 64 */
     unsigned index; /* of the TLB */
     int mode_index;
-    struct code_page page;
+    struct code_page page, second;
+    bool crosses; /* the last instruction, into second */
     unsigned n;
     struct insn in[JIT_MAX_INSNS];
     uint64_t at[JIT_MAX_INSNS + 1];

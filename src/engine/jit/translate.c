@@ -18,6 +18,17 @@ static enum insn_result fetch(const struct tr *t, uint64_t va, struct insn *in)
     return insn_decode(t->page.host + off, 4096 - off, t->bits, in);
 }
 
+/* An instruction of which the page has but the front. */
+static enum insn_result fetch_across(const struct tr *t, uint64_t va, struct insn *in)
+{
+    uint8_t bytes[2 * INSN_MAX_BYTES];
+    unsigned off = va & 0xfff, first = 4096 - off;
+
+    memcpy(bytes, t->page.host + off, first);
+    memcpy(bytes + first, t->second.host, INSN_MAX_BYTES);
+    return insn_decode(bytes, first + INSN_MAX_BYTES, t->bits, in);
+}
+
 static bool same_page(uint64_t a, uint64_t b)
 {
     return ((a ^ b) & ~UINT64_C(0xfff)) == 0;
@@ -36,7 +47,14 @@ static unsigned collect(struct tr *t, uint64_t va)
 {
     while (t->n < JIT_MAX_INSNS) {
         struct insn *in = &t->in[t->n];
-        if (!same_page(va, t->b->va) || fetch(t, va, in) != INSN_OK)
+        if (!same_page(va, t->b->va))
+            break;
+        enum insn_result r = fetch(t, va, in);
+        if (r == INSN_MORE && t->second.host != NULL) {
+            r = fetch_across(t, va, in);
+            t->crosses = r == INSN_OK;
+        }
+        if (r != INSN_OK)
             break;
         t->at[t->n++] = va;
         va += in->len;
@@ -45,6 +63,22 @@ static unsigned collect(struct tr *t, uint64_t va)
     }
     t->at[t->n] = va;
     return t->n;
+}
+
+bool jit_reaches_next_page(uint64_t va, uint32_t mode, const uint8_t *host)
+{
+    unsigned bits = (mode & MODE_CODE_MASK) == MODE_CODE_64 ? 64 : 32;
+    unsigned off = va & 0xfff;
+    enum insn_result r = INSN_OK;
+    struct insn in;
+
+    for (unsigned n = 0; n < JIT_MAX_INSNS && off < 4096 && r == INSN_OK; n++) {
+        r = insn_decode(host + off, 4096 - off, bits, &in);
+        if (r == INSN_OK && ends_block(&in))
+            break;
+        off += in.len;
+    }
+    return r == INSN_MORE;
 }
 
 /* CLI and PAUSE, which are translated; all else of its class needs exact flags. */
@@ -370,11 +404,25 @@ static enum tr_result translate_one(struct tr *t, const struct insn *in)
     }
 }
 
+/* Of the second page nobody knows whether it is still mapped as it was; the interpreter goes on
+ * where it is not, and names it. */
+static void check_second_page(struct tr *t)
+{
+    uint64_t va = t->at[t->n] & ~UINT64_C(0xfff);
+    uint32_t token = jit_token(t->j, va, t->second.gpa, t->index);
+
+    tr_need_flags(t);
+    compare_token(t, va, token);
+    tr_stub(t, STUB_STEP, emit_jump(t->e, CC_NE));
+}
+
 static void put_body(struct tr *t)
 {
     for (t->now = 0; t->now < t->n; t->now++) {
         const struct insn *in = &t->in[t->now];
         tr_open_windows(t);
+        if (t->crosses && t->now == t->n - 1)
+            check_second_page(t);
         enum tr_result r = translate_one(t, in);
         if (r == TR_END)
             return;
@@ -415,7 +463,8 @@ static void describe(struct tr *t)
     }
 }
 
-struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct code_page page)
+struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct code_page page,
+                            struct code_page second)
 {
     uint32_t mode = key;
     static _Thread_local struct tr tr;
@@ -432,6 +481,8 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
     t->bits = (mode & MODE_CODE_MASK) == MODE_CODE_64 ? 64 : 32;
     t->index = (mode >> MODE_MMU_SHIFT) & 3;
     t->page = page;
+    t->second = second;
+    t->crosses = false;
     t->n = t->n_stubs = t->now = 0;
     t->saved = t->fpu_here = false;
     t->hs_window = 0;
@@ -449,6 +500,10 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
         find_live(t);
         b->bytes = (uint16_t)(t->at[t->n] - va);
     }
+    if (t->crosses) {
+        b->gpa2 = second.gpa | 1;
+        b->bytes2 = t->at[t->n] & 0xfff;
+    }
     describe(t);
     tr_plan_windows(t);
     put_entries(t, &x);
@@ -456,7 +511,7 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
     put_entry_stubs(t, &x);
     for (unsigned i = 0; i < t->n_stubs; i++)
         put_stub(t, &t->stub[i]);
-    jit_add(j, t->block_index, page.host);
+    jit_add(j, t->block_index, page.host, second.host);
     j->stats.blocks++;
     j->stats.insns += t->n;
     jit_perf_map(j, b, here(t));
