@@ -303,7 +303,8 @@ enum cpu_exit cpu_exec(struct cpu *cpu)
 
     vm_guest_enter(cpu->vm);
     if ((cpu->cr0 & CR0_PG) == 0) {
-        tlb_drop_names(&cpu->tlb, false); /* code may have been read from a disk, and nothing says so */
+        tlb_drop_names(&cpu->tlb,
+                       false); /* code may have been read from a disk, and nothing says so */
     }
     r = loop(cpu);
     vm_guest_leave(cpu->vm);

@@ -140,9 +140,8 @@ void jit_add(struct jit *j, uint32_t i, const uint8_t *host, const uint8_t *host
 
 bool jit_full(const struct jit *j)
 {
-    return j->emit.p + JIT_BLOCK_ROOM > j->emit.end || j->n_blocks + 2 > JIT_MAX_BLOCKS ||
-           j->n_sites + 8 * JIT_MAX_INSNS > JIT_MAX_SITES ||
-           j->n_links + 2 * JIT_MAX_INSNS > JIT_MAX_LINKS ||
+    return j->emit.p + JIT_BLOCK_ROOM > j->emit.end || j->cold.p + JIT_COLD_ROOM > j->cold.end ||
+           j->n_blocks + 2 > JIT_MAX_BLOCKS || j->n_sites + 10 * JIT_MAX_INSNS > JIT_MAX_SITES ||
            j->n_pages > (1 << JIT_PAGE_BITS) / 2 || j->n_tokens + 4 > JIT_MAX_TOKENS;
 }
 
@@ -153,7 +152,8 @@ void jit_reset(struct jit *j)
             mem_unprotect_code(j->cpu, j->page[i].gpa & ~UINT64_C(1));
     }
     j->emit.p = j->code_start;
-    j->n_blocks = j->n_sites = j->n_links = j->n_pages = j->n_tokens = 0;
+    j->cold.p = j->emit.end;
+    j->n_blocks = j->n_sites = j->n_pages = j->n_tokens = 0;
     j->n_modes = 0;
     memset(j->hash, 0, sizeof j->hash);
     memset(j->page, 0, sizeof j->page);

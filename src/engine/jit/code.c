@@ -3,7 +3,7 @@
  * code.c - executable memory (one memfd mapped twice, so that no page is writable and executable),
  * the region around struct cpu, and the thunks between C and compiled code.
  */
-#include "engine/jit/state.h"
+#include "engine/jit/tr.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -169,8 +169,8 @@ static void make_restore(struct jit *j)
     emit_jump_to(e, CC_ALWAYS, j->t_exit);
 }
 
-/* Called with a site's number in R15 (and a linear address in R14): calls fn(cpu, R14, R15) and
- * returns its result in R14; when that is 0, leaves for the interpreter (fn has set cpu->rip). */
+/* Called from a stub, or, for strings, from the block: R14 = fn(cpu, R14, return address, R15), and
+ * on at SCR_RESUME; when it is 0, leaves for the interpreter (fn has set cpu->rip). */
 static uint8_t *make_call(struct jit *j, uint64_t fn)
 {
     struct emit *e = &j->emit;
@@ -181,28 +181,49 @@ static uint8_t *make_call(struct jit *j, uint64_t fn)
         emit_rm(e, true, 0x89, caller_saved[i], H_CTX, 8 + caller_saved[i] * 8);
     emit_rm(e, true, 0x8d, H_DI, H_CTX, 8);
     emit_rr(e, true, 0x89, HS, H_SI);
-    emit_rr(e, false, 0x89, HT, H_DX);
+    emit_rm(e, true, 0x8b, H_DX, H_CTX, 0);
+    emit_rr(e, true, 0x89, HT, H_CX);
     emit_rr(e, true, 0x83, 5, 4);
     emit_1(e, 8); /* sub rsp, 8 */
     emit_mov_imm(e, H_AX, fn);
     emit_rr(e, false, 0xff, 2, H_AX);
     emit_rr(e, true, 0x83, 0, 4);
-    emit_1(e, 8);
+    emit_1(e, 16);
     emit_rr(e, true, 0x89, H_AX, HS);
     emit_rr(e, true, 0x85, H_AX, H_AX);
     for (unsigned i = 0; i < sizeof caller_saved; i++)
-        emit_rm(e, true, 0x8b, caller_saved[i], H_CTX, 8 + caller_saved[i] * 8);
+        emit_load_gpr(e, caller_saved[i], caller_saved[i]);
     uint8_t *fail = emit_jump(e, CC_E);
-    emit_1(e, 0xc3);
+    scr(e, false, 0xff, 4, SCR_RESUME);
     emit_patch(fail, e->p);
-    emit_rr(e, true, 0x83, 0, 4);
-    emit_1(e, 8);
     scr(e, false, 0x83, 7, SCR_FLAGS_SAVED);
     emit_1(e, 0);
     emit_jump_to(e, CC_NE, j->t_restore);
     emit_mov_imm(e, HS, REASON_STEP);
     emit_jump_to(e, CC_ALWAYS, j->t_exit);
     return start;
+}
+
+/* Leaves with a reason, R15 in SCR_ARG; with flags in RFLAGS, or (*ret_saved) in SCR_FLAGS. */
+static uint8_t *make_leave(struct jit *j, enum jit_reason reason, uint8_t **ret_saved)
+{
+    struct emit *e = &j->emit;
+
+    if (ret_saved != NULL) {
+        *ret_saved = e->p;
+        tr_restore_raw(e, HS);
+    }
+    uint8_t *start = e->p;
+    emit_mov_imm(e, HS, reason);
+    emit_jump_to(e, CC_ALWAYS, j->t_exit);
+    return start;
+}
+
+/* R15 := the return address of the stub's call */
+static void pop_site(struct emit *e)
+{
+    emit_1(e, 0x41);
+    emit_1(e, 0x5f);
 }
 
 static void make_thunks(struct jit *j)
@@ -222,12 +243,22 @@ static void make_thunks(struct jit *j)
     j->t_fpu = make_call(j, (uintptr_t)jit_load_fpu);
     j->t_string = make_call(j, (uintptr_t)jit_string);
     j->t_link = e->p;
-    emit_mov_imm(e, HS, REASON_LINK);
-    emit_jump_to(e, CC_ALWAYS, j->t_exit);
-    j->t_miss = e->p; /* an indirect jump to R15 that found nothing */
+    pop_site(e);
+    (void)make_leave(j, REASON_LINK, NULL);
+    j->t_step_saved = e->p;
+    pop_site(e);
+    tr_restore_raw(e, HS);
+    uint8_t *step = emit_jump(e, CC_ALWAYS);
+    j->t_step = e->p;
+    pop_site(e);
+    emit_patch(step, make_leave(j, REASON_SITE, NULL));
+    j->t_attention = make_leave(j, REASON_ATTENTION, &j->t_attention_saved);
+    j->t_stale = make_leave(j, REASON_STALE, &j->t_stale_saved);
+    j->t_miss_saved = e->p; /* an indirect jump to R15 that found nothing */
+    tr_restore_raw(e, HS);
+    j->t_miss = e->p;
     emit_ctx(e, true, 0x89, HT, rip);
-    emit_mov_imm(e, HS, REASON_LOOKUP);
-    emit_jump_to(e, CC_ALWAYS, j->t_exit);
+    (void)make_leave(j, REASON_LOOKUP, NULL);
     j->code_start = e->p;
 }
 
@@ -246,7 +277,8 @@ int jit_code_init(struct jit *j)
     (void)close(fd);
     if (ret != 0)
         return ret;
-    j->emit = (struct emit) { .p = j->rw, .end = j->rw + JIT_CODE_BYTES };
+    j->emit = (struct emit) { .p = j->rw, .end = j->rw + JIT_HOT_BYTES };
+    j->cold = (struct emit) { .p = j->emit.end, .end = j->emit.end + JIT_COLD_BYTES };
     make_thunks(j);
     return 0;
 }

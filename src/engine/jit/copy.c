@@ -188,6 +188,7 @@ static enum tr_result copy_with(struct tr *t, const struct insn *in, bool mem, u
         (info->gpr_rm && in->mod == 3 && in->has_modrm && is_high(in, info->gpr_rm, in->rm)) ||
         (info->gpr_opc && is_high(in, info->gpr_opc, in->opcode & 7));
 
+    tr_restore_flags(t, HT); /* before operands are loaded there */
     f.kind = mem ? RM_MEM : in->has_modrm ? RM_REG : RM_NONE;
     if (info->gpr_reg && !name(t, &o, in, in->reg, info->gpr_reg, &f.reg))
         return TR_STEP;
@@ -206,7 +207,6 @@ static enum tr_result copy_with(struct tr *t, const struct insn *in, bool mem, u
         return TR_STEP;
     if (high && ((f.reg | (f.kind == RM_REG ? f.rm : 0) | (info->gpr_opc ? f.opc : 0)) & 8))
         return TR_STEP;
-    tr_restore_flags(t);
     if (high && mem) { /* R14 would need a REX prefix */
         tr_op_mem(t, true, 0x8d, HS);
         t->hs_window = 0;
@@ -233,7 +233,7 @@ static enum tr_result copy_moffs(struct tr *t, const struct insn *in)
 
     if (!tr_operand(t, in, size, store, false))
         return TR_STEP;
-    tr_restore_flags(t);
+    tr_restore_flags(t, HT);
     if (size == 2)
         emit_1(t->e, 0x66);
     tr_op_mem(t, size == 8, (store ? 0x88u : 0x8au) | (in->opcode & 1), H_AX);
@@ -285,7 +285,7 @@ static enum tr_result copy_div(struct tr *t, const struct insn *in)
         return TR_STEP;
     if (mem && !tr_operand(t, in, size, false, false))
         return TR_STEP;
-    tr_need_flags(t);
+    tr_need_flags(t, HT);
     t->hs_window = 0;
     if (mem)
         tr_op_mem(t, w, 0x8b, HS);
@@ -305,7 +305,7 @@ static enum tr_result copy_div(struct tr *t, const struct insn *in)
         emit_rr(e, w, 0x39, HS, H_DX); /* cmp rdx, divisor */
         tr_stub(t, STUB_STEP, emit_jump(e, CC_AE));
     }
-    tr_restore_flags(t);
+    tr_restore_flags(t, HT);
     emit_rr(e, w, 0xf7, is_signed ? 7 : 6, HS);
     return TR_NEXT;
 }
@@ -318,7 +318,7 @@ static enum tr_result copy_bit_string(struct tr *t, const struct insn *in)
 
     if (in->opsize == 2 || !tr_address(t, in))
         return TR_STEP;
-    tr_need_flags(t);
+    tr_need_flags(t, HT);
     tr_get(t, HT, in->reg);
     if (!w)
         emit_rr(e, true, 0x63, HT, HT); /* movsxd */
@@ -333,7 +333,7 @@ static enum tr_result copy_bit_string(struct tr *t, const struct insn *in)
     tr_get(t, HT, in->reg);
     emit_rr(e, false, 0x83, 4, HT);
     emit_1(e, w ? 63 : 31);
-    tr_restore_flags(t);
+    tr_restore_flags(t, REG_NONE);
     if (in->prefixes & PFX_LOCK)
         emit_1(e, 0xf0);
     emit_rm(e, w, 0x0f00u | in->opcode, HT, HS, 0);
@@ -342,10 +342,10 @@ static enum tr_result copy_bit_string(struct tr *t, const struct insn *in)
 
 static enum tr_result set_direction(struct tr *t, bool set)
 {
-    tr_need_flags(t);
+    tr_need_flags(t, HT);
     emit_ctx(t->e, false, 0x81, set ? 1 : 4, rflags);
     emit_4(t->e, set ? (uint32_t)FL_DF : ~(uint32_t)FL_DF);
-    tr_restore_flags(t);
+    tr_restore_flags(t, HT);
     return TR_NEXT;
 }
 
@@ -399,7 +399,7 @@ static void guard_fpu(struct tr *t)
 {
     if (t->fpu_here)
         return;
-    tr_need_flags(t);
+    tr_need_flags(t, HT);
     tr_scr(t, false, 0x83, 7, SCR_FPU);
     emit_1(t->e, 0);
     struct stub *s = tr_stub(t, STUB_FPU, emit_jump(t->e, CC_E));

@@ -46,7 +46,7 @@ void tr_exit(struct tr *t, unsigned cc, uint64_t target)
     }
     struct stub *s = tr_stub(t, STUB_LINK, patch);
     s->va = target;
-    s->write = target <= t->at[t->now]; /* backward */
+    s->flags |= target <= t->at[t->now] ? SITE_BACKWARD : 0;
 }
 
 /* To the guest address in HT, by the jump table of the mode; flags must be right by now. */
@@ -138,7 +138,7 @@ static enum tr_result indirect(struct tr *t, const struct insn *in)
         push_return(t, t->at[t->now] + in->len);
         tr_scr(t, true, 0x8b, HT, SCR_TMP);
     }
-    tr_force_flags(t);
+    tr_force_flags(t, HS);
     jump_indirect(t);
     return TR_END;
 }
@@ -165,7 +165,7 @@ enum tr_result tr_branch(struct tr *t, const struct insn *in)
     unsigned size = stack_bytes(t);
 
     if (in->info->flags_read != 0 || in->opcode == 0xe2 || in->opcode == 0xe3)
-        tr_force_flags(t);
+        tr_force_flags(t, HT);
     if (in->opsize != size)
         return TR_STEP;      /* truncates the instruction pointer to 16 bits */
     if (in->map == MAP_0F) { /* 80..8F */
@@ -175,12 +175,12 @@ enum tr_result tr_branch(struct tr *t, const struct insn *in)
     switch (in->opcode) {
     case 0xe8:
         push_return(t, next);
-        tr_force_flags(t);
+        tr_force_flags(t, HT);
         tr_exit(t, CC_ALWAYS, next + in->imm);
         return TR_END;
     case 0xe9:
     case 0xeb:
-        tr_force_flags(t);
+        tr_force_flags(t, HT);
         tr_exit(t, CC_ALWAYS, next + in->imm);
         return TR_END;
     case 0xc2:
@@ -188,7 +188,7 @@ enum tr_result tr_branch(struct tr *t, const struct insn *in)
         top_of_stack(t, size);
         tr_op_mem(t, size == 8, 0x8b, HT);
         move_sp(t, (int)size + (in->opcode == 0xc2 ? (int)in->imm : 0));
-        tr_force_flags(t);
+        tr_force_flags(t, HS);
         jump_indirect(t);
         return TR_END;
     case 0xff:
@@ -254,14 +254,14 @@ static enum tr_result pushf(struct tr *t, unsigned size)
 
     if (t->mode & MODE_VM86)
         return TR_STEP;
-    tr_force_flags(t);
+    tr_force_flags(t, HT);
     emit_1(e, 0x9c);
     emit_1(e, 0x41);
     emit_1(e, 0x5f); /* pushf; pop r15 */
     tr_scr(t, true, 0x89, HT, SCR_TMP);
     push_slot(t, size);
     tr_scr(t, true, 0x8b, HT, SCR_TMP);
-    tr_need_flags(t);
+    tr_need_flags(t, REG_NONE);
     emit_rr(e, false, 0x81, 4, HT);
     emit_4(e, FL_ARITH);
     tr_scr(t, true, 0x89, HT, SCR_TMP);
@@ -321,6 +321,6 @@ enum tr_result tr_stack(struct tr *t, const struct insn *in)
     enum tr_result r = stack(t, in);
 
     if (r == TR_NEXT)
-        tr_restore_flags(t);
+        tr_restore_flags(t, HT);
     return r;
 }

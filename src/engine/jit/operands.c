@@ -4,46 +4,52 @@
  */
 #include "engine/jit/tr.h"
 
-/* LAHF and SETO into SCR_FLAGS; RAX is kept. POPF would cost as much as the rest of the block. */
-void tr_save_raw(struct emit *e)
+static void keep_ax(struct emit *e, unsigned temp, bool back)
 {
-    int32_t ax = (int32_t)offsetof(struct cpu, scratch[SCR_AX]);
-
-    emit_rm(e, true, 0x89, H_AX, H_CTX, ax);
-    emit_1(e, 0x9f);
-    emit_rr(e, false, 0x0f90, 0, H_AX);
-    emit_rm(e, false, 0x89, H_AX, H_CTX, (int32_t)offsetof(struct cpu, scratch[SCR_FLAGS]));
-    emit_rm(e, true, 0x8b, H_AX, H_CTX, ax);
+    if (temp != REG_NONE)
+        emit_rr(e, true, back ? 0x8b : 0x89, H_AX, temp);
+    else
+        emit_ctx(e, true, back ? 0x8b : 0x89, H_AX, scratch[SCR_AX]);
 }
 
-void tr_restore_raw(struct emit *e)
+/* LAHF and SETO into SCR_FLAGS; RAX is kept. POPF would cost as much as the rest of the block. */
+void tr_save_raw(struct emit *e, unsigned temp)
 {
-    int32_t ax = (int32_t)offsetof(struct cpu, scratch[SCR_AX]);
+    keep_ax(e, temp, false);
+    emit_1(e, 0x9f);
+    emit_rr(e, false, 0x0f90, 0, H_AX);
+    emit_ctx(e, false, 0x89, H_AX, scratch[SCR_FLAGS]);
+    keep_ax(e, temp, true);
+}
 
-    emit_rm(e, true, 0x89, H_AX, H_CTX, ax);
-    emit_rm(e, false, 0x8b, H_AX, H_CTX, (int32_t)offsetof(struct cpu, scratch[SCR_FLAGS]));
+void tr_restore_raw(struct emit *e, unsigned temp)
+{
+    keep_ax(e, temp, false);
+    emit_ctx(e, false, 0x8b, H_AX, scratch[SCR_FLAGS]);
     emit_1(e, 0x04);
     emit_1(e, 0x7f); /* add al, 127: OF from the byte that SETO wrote */
     emit_1(e, 0x9e);
-    emit_rm(e, true, 0x8b, H_AX, H_CTX, ax);
+    keep_ax(e, temp, true);
 }
 
-void tr_need_flags(struct tr *t)
+void tr_need_flags(struct tr *t, unsigned temp)
 {
     if (t->live[t->now] != 0 && !t->saved) {
-        tr_save_raw(t->e);
+        tr_save_raw(t->e, temp);
         t->saved = true;
     }
 }
 
-void tr_force_flags(struct tr *t)
+void tr_force_flags(struct tr *t, unsigned temp)
 {
     if (t->saved)
-        tr_restore_raw(t->e);
+        tr_restore_raw(t->e, temp);
+    if (temp == HS)
+        t->hs_window = 0;
     t->saved = false;
 }
 
-void tr_restore_flags(struct tr *t)
+void tr_restore_flags(struct tr *t, unsigned temp)
 {
     const struct insn_info *info = t->in[t->now].info;
     unsigned written = info->flags_written & FL_ARITH;
@@ -51,7 +57,7 @@ void tr_restore_flags(struct tr *t)
     if (written == FL_ARITH && !(info->flags_read & FL_ARITH) && !(info->bits & INFO_FLAGS_COND))
         t->saved = false;
     else if (written != 0 || info->flags_read & FL_ARITH)
-        tr_force_flags(t);
+        tr_force_flags(t, temp);
 }
 
 void tr_op_mem(struct tr *t, bool w, unsigned op, unsigned reg)
@@ -66,7 +72,9 @@ struct stub *tr_stub(struct tr *t, enum stub_kind kind, uint8_t *patch)
 {
     struct stub *s = &t->stub[t->n_stubs++];
 
-    *s = (struct stub) { .kind = kind, .patch = patch, .va = t->at[t->now], .saved = t->saved };
+    *s = (struct stub) {
+        .kind = kind, .patch = patch, .va = t->at[t->now], .flags = t->saved ? SITE_FLAGS_SAVED : 0
+    };
     return s;
 }
 
@@ -118,7 +126,7 @@ static void add_segment(struct tr *t, const struct insn *in)
     struct emit *e = t->e;
     int32_t base = (int32_t)(offsetof(struct cpu, seg) + in->seg * sizeof(struct seg));
 
-    tr_need_flags(t);
+    tr_need_flags(t, HT);
     if (t->bits == 32) {
         emit_rm(e, false, 0x81, 7, H_CTX, base + (int32_t)offsetof(struct seg, limit));
         emit_4(e, 0xffffffff);
@@ -196,7 +204,7 @@ void tr_check(struct tr *t, unsigned size, bool write, bool align)
 {
     struct emit *e = t->e;
 
-    tr_need_flags(t);
+    tr_need_flags(t, HT);
     t->hs_window = 0;
     t->mem = (struct tr_mem) { .base = HS, .index = REG_NONE };
     emit_rr(e, true, 0x89, HS, HT);
@@ -217,8 +225,7 @@ void tr_check(struct tr *t, unsigned size, bool write, bool align)
     }
     struct stub *s = tr_stub(t, STUB_SLOW, emit_jump(e, align && size > 1 ? CC_NE : CC_A));
     s->size = (uint16_t)size;
-    s->write = write;
-    s->align = align;
+    s->flags |= (write ? SITE_WRITE : 0) | (align ? SITE_ALIGN : 0);
     emit_rmx(e, true, 0x03, HS, H_CTX, HT, 0,
              slot_offset(t) + (int32_t)offsetof(struct tlb_entry, host));
     s->resume = e->p;
@@ -232,13 +239,12 @@ static bool check_const(struct tr *t, const struct insn *in, unsigned size, bool
 
     if ((va & 0xfff) + size > 4096 || (align && (va & (size - 1)) != 0))
         return false;
-    tr_need_flags(t);
+    tr_need_flags(t, HT);
     emit_mov_imm(e, HS, va & ~UINT64_C(0xfff));
     emit_rm(e, true, 0x3b, HS, H_CTX, tag_offset(t, write) + at);
-    struct stub *s = tr_stub(t, STUB_SLOW_CONST, emit_jump(e, CC_NE));
-    s->address = va & ~UINT64_C(0xfff);
+    struct stub *s = tr_stub(t, STUB_SLOW, emit_jump(e, CC_NE));
     s->size = 1;
-    s->write = write;
+    s->flags |= SITE_CONST | (write ? SITE_WRITE : 0);
     emit_rm(e, true, 0x8b, HS, H_CTX,
             slot_offset(t) + at + (int32_t)offsetof(struct tlb_entry, host));
     s->resume = e->p;

@@ -41,23 +41,36 @@ void jit_save_fpu(struct cpu *cpu)
         __asm__ volatile("fninit");
 }
 
-uint64_t jit_load_fpu(struct cpu *cpu, uint64_t unused, uint32_t site)
+/* Leaves compiled code before the site's instruction. */
+static uint64_t leave_at(struct cpu *cpu, const struct site *s)
 {
-    const struct site *s = &cpu->jit->site[site];
+    cpu->rip = cpu->jit->block[s->block].va + s->rip;
+    cpu->scratch[SCR_FLAGS_SAVED] = s->flags & SITE_FLAGS_SAVED;
+    return 0;
+}
+
+static void resume_at(struct cpu *cpu, const struct site *s)
+{
+    cpu->scratch[SCR_RESUME] = (uintptr_t)cpu->jit->rx + s->at;
+}
+
+uint64_t jit_load_fpu(struct cpu *cpu, uint64_t hs, uintptr_t ret, uint64_t ht)
+{
+    const struct site *s = jit_site_behind(cpu->jit, ret);
     uint8_t *x = cpu->xsave;
     uint32_t mxcsr;
     uint16_t fcw, fsw;
 
-    (void)unused;
+    (void)hs;
+    (void)ht;
+    resume_at(cpu, s);
     memcpy(&mxcsr, x + 24, 4);
     memcpy(&fcw, x, 2);
     memcpy(&fsw, x + 2, 2);
     if ((mxcsr & MXCSR_MASKS) != MXCSR_MASKS || mxcsr >> 16 != 0 ||
         (fcw & FCW_MASKS) != FCW_MASKS || fsw & 0x80) {
         /* An exception could be taken, which must not become a signal. */
-        cpu->rip = s->rip;
-        cpu->scratch[SCR_FLAGS_SAVED] = s->flags_saved;
-        return 0;
+        return leave_at(cpu, s);
     }
     __asm__ volatile("xrstor64 %0" : : "m"(*(uint8_t(*)[4096])x), "a"(XSTATE_MASK), "d"(0));
     cpu->scratch[SCR_FPU] = 1;
@@ -90,20 +103,33 @@ static uint8_t *host_address(struct cpu *cpu, uint64_t va, bool write)
     return (uint8_t *)e->host + (va & 0xfff);
 }
 
-uint64_t jit_slow(struct cpu *cpu, uint64_t va, uint32_t site)
+/* The address that compiled code has compared with a tag. */
+static uint64_t checked_address(const struct cpu *cpu, const struct site *s, uint64_t hs,
+                                uint64_t ht)
 {
-    const struct site *s = &cpu->jit->site[site];
+    const struct tlb_entry *e = (const void *)((const uint8_t *)cpu->tlb.slot[mem_index(cpu)] + ht);
+
+    if (s->flags & SITE_CONST)
+        return hs;
+    return hs ^ (s->flags & SITE_WRITE ? e->tag_w : e->tag_r);
+}
+
+uint64_t jit_slow(struct cpu *cpu, uint64_t hs, uintptr_t ret, uint64_t ht)
+{
+    const struct site *s = jit_site_behind(cpu->jit, ret);
+    uint64_t va = checked_address(cpu, s, hs, ht);
 
     cpu->jit->stats.slow++;
-    if ((va & 0xfff) + s->size <= 4096 && (!s->align || (va & (s->size - 1u)) == 0)) {
-        uint8_t *host = host_address(cpu, va, s->write);
-        if (host != NULL)
+    if ((va & 0xfff) + s->size <= 4096 &&
+        (!(s->flags & SITE_ALIGN) || (va & (s->size - 1u)) == 0)) {
+        uint8_t *host = host_address(cpu, va, s->flags & SITE_WRITE);
+        if (host != NULL) {
+            resume_at(cpu, s);
             return (uintptr_t)host;
+        }
     }
-    cpu->rip = s->rip;
-    cpu->scratch[SCR_FLAGS_SAVED] = s->flags_saved;
-    cpu->jit->window_failed = s->window;
-    return 0;
+    cpu->jit->window_failed = s->flags & SITE_WINDOW;
+    return leave_at(cpu, s);
 }
 
 static void rep_movs(uint8_t *to, const uint8_t *from, uint64_t n, unsigned size)
@@ -148,15 +174,16 @@ static uint64_t elements_in_page(uint64_t va, unsigned size)
 }
 
 /* MOVS and STOS, page by page. 0: the rest is for the interpreter; registers tell how far it is. */
-uint64_t jit_string(struct cpu *cpu, uint64_t unused, uint32_t site)
+uint64_t jit_string(struct cpu *cpu, uint64_t hs, uintptr_t ret, uint64_t site)
 {
     const struct site *s = &cpu->jit->site[site];
-    bool stos = s->write & STRING_STOS, rep = s->write & STRING_REP;
-    uint64_t mask = s->write & STRING_32 ? UINT32_MAX : UINT64_MAX;
+    bool stos = s->string & STRING_STOS, rep = s->string & STRING_REP;
+    uint64_t mask = s->string & STRING_32 ? UINT32_MAX : UINT64_MAX;
     uint64_t left = rep ? cpu->gpr[REG_CX] & mask : 1;
     uint64_t to = cpu->gpr[REG_DI] & mask, from = cpu->gpr[REG_SI] & mask;
 
-    (void)unused;
+    (void)hs;
+    cpu->scratch[SCR_RESUME] = ret;
     if (left == 0)
         return 1;
     if (!(cpu->rflags & FL_DF)) {
@@ -189,9 +216,7 @@ uint64_t jit_string(struct cpu *cpu, uint64_t unused, uint32_t site)
         if (left == 0)
             return 1;
     }
-    cpu->rip = s->rip;
-    cpu->scratch[SCR_FLAGS_SAVED] = s->flags_saved;
-    return 0;
+    return leave_at(cpu, s);
 }
 
 /* ---- the loop ---- */
@@ -234,8 +259,7 @@ static bool map_code(struct cpu *cpu, uint64_t va, enum cpu_exit *ret_exit)
 
 static bool maps_code(const struct cpu *cpu, uint64_t va)
 {
-    return cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)].tag_x ==
-           (va & ~UINT64_C(0xfff));
+    return cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)].tag_x == (va & ~UINT64_C(0xfff));
 }
 
 static struct code_page mapped_page(const struct cpu *cpu, uint64_t va)
@@ -347,14 +371,39 @@ static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
     return b;
 }
 
-static void join(struct jit *j, const struct link *l, const struct block *to)
+static uint64_t target_of(const struct jit *j, const struct site *s)
 {
-    const struct block *from = &j->block[l->from];
+    uint64_t va = j->block[s->block].va + (uint64_t)(int64_t)s->target;
+
+    return j->cpu->mode & MODE_LONG && (j->cpu->mode & MODE_CODE_MASK) == MODE_CODE_64
+               ? va
+               : (uint32_t)va;
+}
+
+static void join(struct jit *j, const struct site *s, const struct block *to)
+{
+    const struct block *from = &j->block[s->block];
     bool near = ((from->va ^ to->va) & ~UINT64_C(0xfff)) == 0 &&
                 ((from->gpa ^ to->gpa) & ~UINT64_C(0xfff)) == 0;
 
     j->stats.links++;
-    emit_patch(j->rw + l->patch, j->rw + (!near ? to->e1 : l->backward ? to->ep : to->e2));
+    emit_patch(j->rw + s->at, j->rw + (!near                      ? to->e1
+                                       : s->flags & SITE_BACKWARD ? to->ep
+                                                                  : to->e2));
+}
+
+/* Compiled code has left: where is the guest? */
+static void settle_rip(struct jit *j, enum jit_reason reason)
+{
+    struct cpu *cpu = j->cpu;
+    uint64_t arg = cpu->scratch[SCR_ARG];
+
+    if (reason == REASON_LINK)
+        cpu->rip = target_of(j, jit_site_behind(j, arg));
+    else if (reason == REASON_SITE)
+        (void)leave_at(cpu, jit_site_behind(j, arg));
+    else if (reason == REASON_ATTENTION || reason == REASON_STALE)
+        cpu->rip = j->block[arg].va;
 }
 
 static enum cpu_exit leave(struct cpu *cpu, enum cpu_exit exit)
@@ -366,7 +415,7 @@ static enum cpu_exit leave(struct cpu *cpu, enum cpu_exit exit)
 enum cpu_exit jit_run(struct cpu *cpu)
 {
     struct jit *j = cpu->jit;
-    struct link link = { 0 };
+    const struct site *link = NULL;
     bool linking = false, indirect = false;
     uint32_t variant = 0;
 
@@ -397,7 +446,7 @@ enum cpu_exit jit_run(struct cpu *cpu)
             continue;
         }
         if (JIT_JOINS && linking && flushes == j->stats.flushes)
-            join(j, &link, b);
+            join(j, link, b);
         linking = indirect = false;
         j->stats.dispatches++;
 #ifdef VIREO_TORTURE
@@ -405,19 +454,20 @@ enum cpu_exit jit_run(struct cpu *cpu)
         jit_check_before(j, b);
 #endif
         enum jit_reason reason = (enum jit_reason)j->enter(cpu, j->rx + b->e2);
+        settle_rip(j, reason);
 #ifdef VIREO_TORTURE
         if (j->checked != NULL) {
             jit_save_fpu(cpu);
-            if (reason == REASON_LINK)
-                cpu->rip = j->link[cpu->scratch[SCR_ARG]].va;
-            jit_check_after(j, reason != REASON_STEP);
+            jit_check_after(j, reason != REASON_STEP && reason != REASON_SITE);
         }
 #endif
         switch (reason) {
         case REASON_LOOKUP:
+        case REASON_STALE:
             indirect = true;
             break;
         case REASON_STEP:
+        case REASON_SITE:
             if (j->window_failed) {
                 j->window_failed = false;
                 variant = MODE_NO_WINDOWS;
@@ -434,8 +484,7 @@ enum cpu_exit jit_run(struct cpu *cpu)
                 return exit;
             break;
         case REASON_LINK:
-            link = j->link[cpu->scratch[SCR_ARG]];
-            cpu->rip = link.va;
+            link = jit_site_behind(j, cpu->scratch[SCR_ARG]);
             linking = true;
             break;
         case REASON_ATTENTION:

@@ -38,7 +38,6 @@ int jit_init(struct cpu *cpu)
     cpu->jit = j;
     j->block = reserve((JIT_MAX_BLOCKS + 1) * sizeof *j->block);
     j->site = reserve(JIT_MAX_SITES * sizeof *j->site);
-    j->link = reserve(JIT_MAX_LINKS * sizeof *j->link);
 #ifdef VIREO_TORTURE
     j->check = reserve(jit_check_bytes());
     if (j->check == NULL) {
@@ -46,7 +45,7 @@ int jit_init(struct cpu *cpu)
         return -ENOMEM;
     }
 #endif
-    int ret = j->block != NULL && j->site != NULL && j->link != NULL ? jit_code_init(j) : -ENOMEM;
+    int ret = j->block != NULL && j->site != NULL ? jit_code_init(j) : -ENOMEM;
     if (ret != 0) {
         jit_done(cpu);
         return ret;
@@ -67,8 +66,6 @@ void jit_done(struct cpu *cpu)
         (void)munmap(j->block, (JIT_MAX_BLOCKS + 1) * sizeof *j->block);
     if (j->site != NULL)
         (void)munmap(j->site, JIT_MAX_SITES * sizeof *j->site);
-    if (j->link != NULL)
-        (void)munmap(j->link, JIT_MAX_LINKS * sizeof *j->link);
 #ifdef VIREO_TORTURE
     if (j->check != NULL)
         (void)munmap(j->check, jit_check_bytes());

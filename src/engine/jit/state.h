@@ -12,13 +12,24 @@
 #include <pthread.h>
 
 #ifdef VIREO_TORTURE
-enum { JIT_CODE_BYTES = 256 << 10, JIT_MAX_BLOCKS = 512, JIT_MAX_INSNS = 8 };
+enum {
+    JIT_HOT_BYTES = 256 << 10,
+    JIT_COLD_BYTES = 64 << 10,
+    JIT_MAX_BLOCKS = 512,
+    JIT_MAX_INSNS = 8
+};
 #else
-enum { JIT_CODE_BYTES = 64 << 20, JIT_MAX_BLOCKS = 256 << 10, JIT_MAX_INSNS = 48 };
+enum {
+    JIT_HOT_BYTES = 64 << 20,
+    JIT_COLD_BYTES = 16 << 20,
+    JIT_MAX_BLOCKS = 256 << 10,
+    JIT_MAX_INSNS = 48
+};
 #endif
 enum {
-    JIT_MAX_SITES = 8 * JIT_MAX_BLOCKS,
-    JIT_MAX_LINKS = 3 * JIT_MAX_BLOCKS,
+    JIT_MAX_SITES = 10 * JIT_MAX_BLOCKS,
+    JIT_STUB_BYTES = 5, /* a call */
+    JIT_CODE_BYTES = JIT_HOT_BYTES + JIT_COLD_BYTES + JIT_MAX_SITES * JIT_STUB_BYTES,
     JIT_HASH_BITS = 16,
     JIT_PAGE_BITS = 14,
     JIT_TOKEN_BITS = 16,
@@ -26,7 +37,8 @@ enum {
     JIT_MODES = 16, /* jump tables: one for each mode that has been met */
     JIT_TABLE_SLOTS = 1 << 16,
     JIT_STACK_BYTES = 512 << 10,
-    JIT_BLOCK_ROOM = 24 << 10, /* at least so much code memory before a block is begun */
+    JIT_BLOCK_ROOM = 24 << 10, /* at least so much hot code memory before a block is begun */
+    JIT_COLD_ROOM = 512,
     JIT_POSTS = 64,
 };
 
@@ -39,26 +51,29 @@ enum {
     SCR_FPU, /* guest x87/SSE/AVX state is in the host's registers */
     SCR_ARG,
     SCR_SPILL,
+    SCR_RESUME,      /* where a helper's thunk goes on */
     SCR_FLAGS_SAVED, /* a failed slow path: flags are in SCR_FLAGS, not in RFLAGS */
     SCR_WINDOWS,     /* eight: host less guest address, see window.c */
 };
 
 /* Why compiled code came back to jit_run(). */
 enum jit_reason {
-    REASON_LOOKUP, /* cpu->rip has no known block */
-    REASON_STEP,   /* cpu->rip is an instruction for the interpreter */
-    REASON_LINK,   /* SCR_ARG: a link that wants its target */
-    REASON_ATTENTION,
+    REASON_LOOKUP,    /* cpu->rip has no known block */
+    REASON_STEP,      /* cpu->rip is an instruction for the interpreter */
+    REASON_LINK,      /* SCR_ARG: behind the stub of a link that wants its target */
+    REASON_ATTENTION, /* SCR_ARG: the block that comes next */
+    REASON_STALE,     /* SCR_ARG: the block that may not be entered */
+    REASON_SITE,      /* SCR_ARG: behind the stub of an instruction for the interpreter */
 };
 
 struct block {
     uint64_t gpa, va;
     uint64_t gpa2; /* page into which the last instruction reaches, | 1; 0: none */
     uint32_t mode;
-    uint32_t token; /* see jit_token() */
-    uint32_t sum, sum2;     /* of its bytes in either page */
-    uint16_t bytes;         /* of guest code */
-    uint8_t bytes2;         /* ... of these in the second page */
+    uint32_t token;     /* see jit_token() */
+    uint32_t sum, sum2; /* of its bytes in either page */
+    uint16_t bytes;     /* of guest code */
+    uint8_t bytes2;     /* ... of these in the second page */
     bool dead;
     bool pure;               /* writes no memory and takes no time: can be executed twice */
     uint8_t n;               /* instructions */
@@ -78,25 +93,35 @@ struct page {
     uint16_t kills; /* blocks that writes have hit since one was last added */
 };
 
+/*
+ * A place in compiled code that may have to leave it. Its stub, a call of a thunk, is the one of
+ * the same number in the stub area, so that the return address tells which site it is.
+ */
 struct site {
-    uint64_t rip;
-    uint16_t size;
-    uint8_t write; /* for strings: STRING_ */
-    uint8_t flags_saved;
-    uint8_t align;
-    uint8_t window;
+    uint32_t block;
+    uint32_t at; /* offset in code memory: where it goes on; of a link: the displacement to patch */
+    union {
+        struct {
+            uint16_t rip; /* of the instruction, less the block's */
+            uint16_t size;
+        };
+        int32_t target; /* of a link, less the block's address */
+    };
+    uint8_t flags;  /* SITE_ */
+    uint8_t string; /* STRING_ */
+};
+enum {
+    SITE_WRITE = 1,
+    SITE_FLAGS_SAVED = 2,
+    SITE_ALIGN = 4,
+    SITE_WINDOW = 8,
+    SITE_CONST = 16,    /* HS is the address, not address ^ tag */
+    SITE_BACKWARD = 32, /* of a link */
 };
 
 enum { MODE_NO_WINDOWS = 1u << 30 }; /* in block.mode only */
 
 enum { STRING_STOS = 1, STRING_REP = 2, STRING_32 = 4 };
-
-struct link {
-    uint64_t va;
-    uint32_t patch; /* offset of the 32-bit displacement in code memory */
-    uint32_t from;  /* block */
-    bool backward;
-};
 
 struct post {
     uint64_t gpa, len;
@@ -105,10 +130,12 @@ struct post {
 struct jit {
     struct cpu *cpu;
     uint8_t *rw, *rx;
-    struct emit emit;
+    struct emit emit, cold;
     uint8_t *code_start; /* after the thunks, writable view */
-    /* Thunks, writable view. */
-    uint8_t *t_exit, *t_slow, *t_fpu, *t_link, *t_miss, *t_restore, *t_string, *t_resume, *t_fast;
+    /* Thunks, writable view. _saved: flags are in SCR_FLAGS, not in RFLAGS. */
+    uint8_t *t_exit, *t_slow, *t_fpu, *t_step, *t_step_saved, *t_link, *t_miss, *t_miss_saved;
+    uint8_t *t_restore, *t_string, *t_resume, *t_fast, *t_attention, *t_attention_saved, *t_stale;
+    uint8_t *t_stale_saved;
     unsigned (*enter)(struct cpu *cpu, const void *entry);
 
     struct block *block; /* 1.. */
@@ -123,8 +150,6 @@ struct jit {
     uint32_t n_tokens;
     struct site *site;
     uint32_t n_sites;
-    struct link *link;
-    uint32_t n_links;
     uint32_t mode[JIT_MODES];
     unsigned n_modes;
     bool flush_wanted;
@@ -212,9 +237,21 @@ enum { JIT_JOINS = 1 }; /* blocks jump to each other */
 void jit_save_fpu(struct cpu *cpu);
 
 /* ---- run.c, called from compiled code ---- */
-uint64_t jit_slow(struct cpu *cpu, uint64_t va, uint32_t site);
-uint64_t jit_load_fpu(struct cpu *cpu, uint64_t unused, uint32_t site);
-uint64_t jit_string(struct cpu *cpu, uint64_t unused, uint32_t site);
+/* hs, ht: R14 and R15; ret: the return address of the call in the stub. 0: leave for the
+ * interpreter, cpu->rip is set. */
+uint64_t jit_slow(struct cpu *cpu, uint64_t hs, uintptr_t ret, uint64_t ht);
+uint64_t jit_load_fpu(struct cpu *cpu, uint64_t hs, uintptr_t ret, uint64_t ht);
+uint64_t jit_string(struct cpu *cpu, uint64_t hs, uintptr_t ret, uint64_t site);
+
+static inline uint32_t jit_stub_offset(uint32_t site)
+{
+    return JIT_HOT_BYTES + JIT_COLD_BYTES + site * JIT_STUB_BYTES;
+}
+
+static inline struct site *jit_site_behind(const struct jit *j, uintptr_t ret)
+{
+    return &j->site[((uint32_t)(ret - (uintptr_t)j->rx) - jit_stub_offset(1)) / JIT_STUB_BYTES];
+}
 
 static inline uint64_t *jit_table(struct cpu *cpu, unsigned mode_index)
 {

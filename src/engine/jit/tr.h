@@ -8,17 +8,16 @@
 
 #include <stddef.h>
 
-enum stub_kind { STUB_SLOW, STUB_SLOW_CONST, STUB_FPU, STUB_LINK, STUB_STEP };
+enum stub_kind { STUB_SLOW, STUB_FPU, STUB_LINK, STUB_STEP };
 
-/* Code off the main path, written after the block. */
+/* A way off the main path: a site and its stub, made when the block is complete. */
 struct stub {
     enum stub_kind kind;
-    uint8_t *patch;   /* the jump that leads here */
-    uint8_t *resume;  /* where it goes on */
-    uint64_t va;      /* of the instruction; STUB_LINK: the target */
-    uint64_t address; /* STUB_SLOW_CONST */
+    uint8_t *patch;  /* the jump that leads here */
+    uint8_t *resume; /* where it goes on */
+    uint64_t va;     /* of the instruction; STUB_LINK: the target */
     uint16_t size;
-    bool write, saved, align, window;
+    uint8_t flags; /* SITE_ */
 };
 
 /* A memory operand of emitted code: [base + index + disp]; index may be REG_NONE. */
@@ -85,16 +84,16 @@ static inline unsigned host_of(unsigned guest)
     return guest == 4 ? H_GSP : guest;
 }
 /* The current instruction's place will be checked with flags clobbered: saves them where a later
- * instruction reads them. */
-void tr_need_flags(struct tr *t);
+ * instruction reads them. Clobbers temp, a scratch register, or none. */
+void tr_need_flags(struct tr *t, unsigned temp);
 /* Before the current instruction executes: flags into RFLAGS if it has to do with flags. */
-void tr_restore_flags(struct tr *t);
+void tr_restore_flags(struct tr *t, unsigned temp);
 /* ... whatever it is. */
-void tr_force_flags(struct tr *t);
+void tr_force_flags(struct tr *t, unsigned temp);
 /* op reg, memory operand */
 void tr_op_mem(struct tr *t, bool w, unsigned op, unsigned reg);
-void tr_save_raw(struct emit *e);
-void tr_restore_raw(struct emit *e);
+void tr_save_raw(struct emit *e, unsigned temp);
+void tr_restore_raw(struct emit *e, unsigned temp);
 struct stub *tr_stub(struct tr *t, enum stub_kind kind, uint8_t *patch);
 /* Value of a guest register into a host scratch register. */
 void tr_get(struct tr *t, unsigned host, unsigned guest);

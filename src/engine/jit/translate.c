@@ -147,154 +147,172 @@ static uint32_t here(const struct tr *t)
     return (uint32_t)(t->e->p - t->j->rw);
 }
 
-static void compare_token(struct tr *t, uint64_t va, uint32_t token)
+static void compare_token(struct emit *e, const struct tr *t, uint64_t va, uint32_t token)
 {
-    emit_rm(t->e, false, 0x81, 7, H_CTX,
+    emit_rm(e, false, 0x81, 7, H_CTX,
             (int32_t)(offsetof(struct cpu, tlb.token) +
                       (t->index * TLB_NAMES + tlb_name_slot(va)) * sizeof(uint32_t)));
-    emit_4(t->e, token);
+    emit_4(e, token);
 }
 
-struct entry_jumps {
-    uint8_t *wrong, *unmapped, *attention, *constant;
-};
+/* "Is R15 this block's address?", up to the jump if not. */
+static void compare_address(struct tr *t, struct emit *e)
+{
+    if ((int64_t)t->b->va == (int32_t)t->b->va) {
+        emit_rr(e, true, 0x81, 7, HT);
+        emit_4(e, (uint32_t)t->b->va);
+        return;
+    }
+    uint8_t *constant = t->j->cold.p;
+    emit_8(&t->j->cold, t->b->va);
+    emit_1(e, 0x4c); /* cmp r15, [rip + x] */
+    emit_1(e, 0x3b);
+    emit_1(e, 0x3d);
+    emit_4(e, (uint32_t)(int32_t)(constant - (e->p + 4)));
+}
 
-static void put_entries(struct tr *t, struct entry_jumps *x)
+static void poll_attention(struct emit *e)
+{
+    emit_ctx(e, false, 0xf7, 0, run_page);
+    emit_4(e, ATTENTION_MASK);
+}
+
+/* A way out of the block as a whole; returns where it is. */
+static uint8_t *put_way_out(struct tr *t, const uint8_t *thunk)
+{
+    uint8_t *start = t->j->cold.p;
+
+    emit_mov_imm(&t->j->cold, HT, t->block_index);
+    emit_jump_to(&t->j->cold, CC_ALWAYS, thunk);
+    return start;
+}
+
+/* No flag comes in: the entries lie before the block. */
+static void put_plain_entries(struct tr *t)
 {
     struct emit *e = t->e;
     struct block *b = t->b;
-    bool saves = t->live[0] != 0;
-    uint8_t *over = NULL;
+    uint8_t *attention = put_way_out(t, t->j->t_attention), *stale = put_way_out(t, t->j->t_stale);
 
+    b->stale = (uint32_t)(stale - t->j->rw);
     b->e0 = here(t);
-    if (saves)
-        tr_save_raw(e);
-    if ((int64_t)b->va == (int32_t)b->va) {
-        emit_rr(e, true, 0x81, 7, HT);
-        emit_4(e, (uint32_t)b->va);
-    } else { /* cmp r15, [rip + x] */
-        emit_1(e, 0x4c);
-        emit_1(e, 0x3b);
-        emit_1(e, 0x3d);
-        emit_4(e, 0);
-        x->constant = e->p - 4;
-    }
-    x->wrong = emit_jump(e, CC_NE);
-    if (saves)
-        over = emit_jump(e, CC_ALWAYS);
+    compare_address(t, e);
+    emit_jump_to(e, CC_NE, t->j->t_miss);
     b->e1 = here(t);
-    if (saves) {
-        tr_save_raw(e);
-        emit_patch(over, e->p);
-    }
-    compare_token(t, b->va, b->token);
-    x->unmapped = emit_jump(e, CC_NE);
-    if (saves)
-        over = emit_jump(e, CC_ALWAYS);
+    compare_token(e, t, b->va, b->token);
+    emit_jump_to(e, CC_NE, stale);
     b->ep = here(t);
-    if (saves) {
-        tr_save_raw(e);
-        emit_patch(over, e->p);
-    }
-    emit_ctx(e, false, 0xf7, 0, run_page);
-    emit_4(e, ATTENTION_MASK);
-    x->attention = emit_jump(e, CC_NE);
-    if (saves)
-        tr_restore_raw(e);
+    poll_attention(e);
+    emit_jump_to(e, CC_NE, attention);
     b->e2 = here(t);
 }
 
-static void leave_with(struct tr *t, uint64_t va, enum jit_reason reason)
+/* Will the block's flags be saved before they are used? */
+static bool begins_saved(const struct tr *t)
 {
-    tr_set_rip(t, va);
-    emit_mov_imm(t->e, HS, reason);
-    emit_jump_to(t->e, CC_ALWAYS, t->j->t_exit);
-}
+    for (unsigned i = 0; i < t->n; i++) {
+        const struct insn_info *info = t->in[i].info;
+        unsigned cls = info->cls;
 
-static void put_entry_stubs(struct tr *t, const struct entry_jumps *x)
-{
-    struct emit *e = t->e;
-    bool saves = t->live[0] != 0;
-
-    emit_patch(x->attention, e->p);
-    if (saves)
-        tr_restore_raw(e);
-    leave_with(t, t->b->va, REASON_ATTENTION);
-    emit_patch(x->unmapped, e->p);
-    if (saves)
-        tr_restore_raw(e);
-    t->b->stale = here(t);
-    leave_with(t, t->b->va, REASON_LOOKUP);
-    if (saves) {
-        emit_patch(x->wrong, e->p);
-        tr_restore_raw(e);
-        emit_jump_to(e, CC_ALWAYS, t->j->t_miss);
-    } else {
-        emit_patch(x->wrong, t->j->t_miss);
+        if (t->in[i].has_modrm && t->in[i].mod != 3 &&
+            info->bits & (INFO_MEM_READ | INFO_MEM_WRITE) && t->explicit_window[i] == 0)
+            return true;
+        if (cls == CLASS_STACK || cls == CLASS_VEC || cls == CLASS_X87)
+            return true;
+        if ((info->flags_read | info->flags_written) & FL_ARITH || cls == CLASS_SYSTEM)
+            return false;
     }
-    if (x->constant != NULL) {
-        int32_t rel = (int32_t)(e->p - (x->constant + 4));
-        memcpy(x->constant, &rel, 4);
-        emit_8(e, t->b->va);
-    }
+    return false;
 }
 
-static uint32_t new_site(struct tr *t, const struct stub *s)
+/* Flags come in, and are saved while the entries make their checks: these lie elsewhere, so that
+ * the code between two blocks stays short. */
+static void put_saving_entries(struct tr *t)
 {
-    t->j->site[t->j->n_sites] = (struct site) { .rip = s->va,
-                                                .size = s->size,
-                                                .write = s->write,
-                                                .flags_saved = s->saved,
-                                                .align = s->align,
-                                                .window = s->window };
-    return t->j->n_sites++;
+    struct emit *e = t->e, *c = &t->j->cold;
+    struct block *b = t->b;
+    struct jit *j = t->j;
+    uint8_t *attention = put_way_out(t, j->t_attention_saved), *stale = put_way_out(t, j->t_stale);
+    uint8_t *unmapped = put_way_out(t, j->t_stale_saved), *to_token, *to_poll, *body;
+
+    t->saved = begins_saved(t);
+    b->stale = (uint32_t)(stale - j->rw);
+    b->e2 = here(t);
+    if (t->saved)
+        tr_save_raw(e, HT);
+    body = e->p;
+    b->e1 = (uint32_t)(c->p - j->rw);
+    tr_save_raw(c, HS);
+    to_token = emit_jump(c, CC_ALWAYS);
+    b->ep = (uint32_t)(c->p - j->rw);
+    tr_save_raw(c, HS);
+    to_poll = emit_jump(c, CC_ALWAYS);
+    uint8_t *constant = c->p;
+    emit_8(c, b->va);
+    b->e0 = (uint32_t)(c->p - j->rw);
+    tr_save_raw(c, HS);
+    emit_1(c, 0x4c); /* cmp r15, [rip + x] */
+    emit_1(c, 0x3b);
+    emit_1(c, 0x3d);
+    emit_4(c, (uint32_t)(int32_t)(constant - (c->p + 4)));
+    emit_jump_to(c, CC_NE, j->t_miss_saved);
+    emit_patch(to_token, c->p);
+    compare_token(c, t, b->va, b->token);
+    emit_jump_to(c, CC_NE, unmapped);
+    emit_patch(to_poll, c->p);
+    poll_attention(c);
+    emit_jump_to(c, CC_NE, attention);
+    if (!t->saved)
+        tr_restore_raw(c, HS);
+    emit_jump_to(c, CC_ALWAYS, body);
 }
 
-static void call_thunk(struct tr *t, const struct stub *s, const uint8_t *thunk)
+static uint32_t new_site(struct tr *t, uint64_t va, unsigned size, unsigned flags)
 {
-    emit_mov_imm(t->e, HT, new_site(t, s));
-    emit_1(t->e, 0xe8);
-    emit_4(t->e, 0);
-    emit_patch(t->e->p - 4, thunk);
-    emit_jump_to(t->e, CC_ALWAYS, s->resume);
+    struct jit *j = t->j;
+
+    j->site[j->n_sites] = (struct site) { .block = t->block_index,
+                                          .rip = (uint16_t)(va - t->b->va),
+                                          .size = (uint16_t)size,
+                                          .flags = (uint8_t)flags };
+    return j->n_sites++;
+}
+
+/* The stub of a site, which is at a place of its own. */
+static uint8_t *put_stub_call(struct tr *t, uint32_t site, const uint8_t *thunk)
+{
+    uint8_t *p = t->j->rw + jit_stub_offset(site);
+
+    p[0] = 0xe8;
+    emit_patch(p + 1, thunk);
+    return p;
 }
 
 static void put_stub(struct tr *t, const struct stub *s)
 {
-    struct emit *e = t->e;
     struct jit *j = t->j;
+    uint32_t site = new_site(t, s->va, s->size, s->flags);
+    const uint8_t *thunk = s->kind == STUB_SLOW          ? j->t_slow
+                           : s->kind == STUB_FPU         ? j->t_fpu
+                           : s->kind == STUB_LINK        ? j->t_link
+                           : s->flags & SITE_FLAGS_SAVED ? j->t_step_saved
+                                                         : j->t_step;
 
-    emit_patch(s->patch, e->p);
-    switch (s->kind) {
-    case STUB_SLOW: /* HS is address ^ tag; HT still selects the slot */
-        emit_rmx(e, true, 0x33, HS, H_CTX, HT, 0,
-                 (int32_t)(offsetof(struct cpu, tlb.slot) +
-                           t->index * sizeof(((struct tlb *)NULL)->slot[0]) +
-                           (s->write ? offsetof(struct tlb_entry, tag_w)
-                                     : offsetof(struct tlb_entry, tag_r))));
-        call_thunk(t, s, j->t_slow);
-        break;
-    case STUB_SLOW_CONST:
-        emit_mov_imm(e, HS, s->address);
-        call_thunk(t, s, j->t_slow);
-        break;
-    case STUB_FPU:
-        call_thunk(t, s, j->t_fpu);
-        break;
-    case STUB_STEP:
-        if (s->saved)
-            tr_restore_raw(e);
-        leave_with(t, s->va, REASON_STEP);
-        break;
-    case STUB_LINK:
-        j->link[j->n_links] = (struct link) { .va = s->va,
-                                              .patch = (uint32_t)(s->patch - j->rw),
-                                              .backward = s->write,
-                                              .from = t->block_index };
-        emit_mov_imm(e, HT, j->n_links++);
-        emit_jump_to(e, CC_ALWAYS, j->t_link);
-        break;
+    emit_patch(s->patch, put_stub_call(t, site, thunk));
+    if (s->kind == STUB_LINK) {
+        j->site[site].target = (int32_t)(s->va - t->b->va);
+        j->site[site].at = (uint32_t)(s->patch - j->rw);
+    } else if (s->kind != STUB_STEP) {
+        j->site[site].at = (uint32_t)(s->resume - j->rw);
     }
+}
+
+/* The instruction at va is the interpreter's. */
+static void leave_to_step(struct tr *t, uint64_t va)
+{
+    struct stub *s = tr_stub(t, STUB_STEP, emit_jump(t->e, CC_ALWAYS));
+
+    s->va = va;
 }
 
 /* MOVS and STOS, with and without REP, in C; the others are left to the interpreter. */
@@ -306,18 +324,16 @@ static enum tr_result string(struct tr *t, const struct insn *in)
 
     if ((!stos && !movs) || in->addrsize != t->bits / 8 || in->seg >= SEG_FS)
         return TR_STEP;
-    tr_need_flags(t);
-    struct stub s = { .va = t->at[t->now], .size = (uint8_t)size, .saved = t->saved };
-    s.write = false;
-    uint32_t site = new_site(t, &s);
-    t->j->site[site].write =
+    tr_need_flags(t, HT);
+    uint32_t site = new_site(t, t->at[t->now], size, t->saved ? SITE_FLAGS_SAVED : 0);
+    t->j->site[site].string =
         (uint8_t)((stos ? STRING_STOS : 0) | (in->prefixes & (PFX_F2 | PFX_F3) ? STRING_REP : 0) |
                   (t->bits == 32 ? STRING_32 : 0));
     emit_mov_imm(t->e, HT, site);
     emit_1(t->e, 0xe8);
     emit_4(t->e, 0);
     emit_patch(t->e->p - 4, t->j->t_string);
-    tr_restore_flags(t);
+    tr_restore_flags(t, HT);
     return TR_NEXT;
 }
 
@@ -360,7 +376,7 @@ static enum tr_result fast(struct tr *t, const struct insn *in)
 
     if (kind < 0)
         return TR_STEP;
-    tr_force_flags(t);
+    tr_force_flags(t, HT);
     tr_set_rip(t, t->at[t->now]);
     emit_mov_imm(t->e, HT,
                  (unsigned)kind | (unsigned)(in->rm & 15) << 8 | (unsigned)in->len << 16 |
@@ -373,7 +389,7 @@ static enum tr_result cli(struct tr *t)
 {
     if (t->mode & (3 << MODE_CPL_SHIFT | MODE_VM86))
         return TR_STEP;
-    tr_need_flags(t);
+    tr_need_flags(t, HT);
     emit_ctx(t->e, false, 0x81, 4, rflags);
     emit_4(t->e, ~(uint32_t)(1 << 9));
     return TR_NEXT;
@@ -411,8 +427,8 @@ static void check_second_page(struct tr *t)
     uint64_t va = t->at[t->n] & ~UINT64_C(0xfff);
     uint32_t token = jit_token(t->j, va, t->second.gpa, t->index);
 
-    tr_need_flags(t);
-    compare_token(t, va, token);
+    tr_need_flags(t, HT);
+    compare_token(t->e, t, va, token);
     tr_stub(t, STUB_STEP, emit_jump(t->e, CC_NE));
 }
 
@@ -427,8 +443,8 @@ static void put_body(struct tr *t)
         if (r == TR_END)
             return;
         if (r == TR_STEP) {
-            tr_force_flags(t);
-            leave_with(t, t->at[t->now], REASON_STEP);
+            tr_force_flags(t, HT);
+            leave_to_step(t, t->at[t->now]);
             return;
         }
         /* Room for the most that one instruction may want. */
@@ -438,10 +454,10 @@ static void put_body(struct tr *t)
         }
     }
     uint64_t next = t->at[t->now];
-    tr_force_flags(t);
+    tr_force_flags(t, HT);
     t->now = t->now > 0 ? t->now - 1 : 0;
     if (t->n == 0)
-        leave_with(t, t->b->va, REASON_STEP);
+        leave_to_step(t, t->b->va);
     else
         tr_exit(t, CC_ALWAYS, next);
 }
@@ -469,7 +485,6 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
     uint32_t mode = key;
     static _Thread_local struct tr tr;
     struct tr *t = &tr;
-    struct entry_jumps x = { 0 };
 
     if (jit_full(j))
         return NULL;
@@ -506,9 +521,11 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
     }
     describe(t);
     tr_plan_windows(t);
-    put_entries(t, &x);
+    if (t->live[0] == 0)
+        put_plain_entries(t);
+    else
+        put_saving_entries(t);
     put_body(t);
-    put_entry_stubs(t, &x);
     for (unsigned i = 0; i < t->n_stubs; i++)
         put_stub(t, &t->stub[i]);
     jit_add(j, t->block_index, page.host, second.host);

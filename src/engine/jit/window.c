@@ -280,7 +280,7 @@ void tr_open_windows(struct tr *t)
             continue;
         tr_lea(t, w->base, w->index, w->scale, w->lo, true);
         tr_check(t, (unsigned)(w->hi - w->lo), w->write, false);
-        t->stub[t->n_stubs - 1].window = true;
+        t->stub[t->n_stubs - 1].flags |= SITE_WINDOW;
         if (moves(w))
             emit_rr(e, true, 0x29, H_GSP, HS);
         emit_rm(e, true, 0x89, HS, H_CTX, window_slot((uint8_t)(i + 1)));

@@ -38,7 +38,8 @@ bool mem_fill(struct cpu *cpu, uint64_t va, enum mem_access access, enum tlb_ind
 /* Sets PAGE_CODE for the page and takes its write tags away, on all CPUs: from here on every write
  * goes to the slow path, which calls jit_invalidate(). */
 void mem_protect_code(struct cpu *cpu, uint64_t gpa);
-/* This CPU has no translation of the page any more; where no other has one, writes are fast again. */
+/* This CPU has no translation of the page any more; where no other has one, writes are fast again.
+ */
 void mem_unprotect_code(struct cpu *cpu, uint64_t gpa);
 
 /* Drops this CPU's write tags for one physical page (set read-only for tags: code, dirty log). */

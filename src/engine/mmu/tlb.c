@@ -23,8 +23,8 @@ unsigned tlb_set_next(const struct tlb_set *set, unsigned slot)
             return slot + (unsigned)__builtin_ctzll(bits);
         }
         words &= ~UINT64_C(1); /* of this word nothing is left */
-        slot = words != 0 ? (slot & ~63u) + 64 * (unsigned)__builtin_ctzll(words)
-                          : (slot | 4095) + 1;
+        slot =
+            words != 0 ? (slot & ~63u) + 64 * (unsigned)__builtin_ctzll(words) : (slot | 4095) + 1;
     }
     return TLB_MAX_SLOTS;
 }

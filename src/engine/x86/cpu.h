@@ -183,7 +183,7 @@ struct cpu {
     /* ---- collaborators, borrowed unless said otherwise ---- */
     struct vm *vm;
     struct vcpu *vcpu;
-    unsigned index; /* its number in the VM */
+    unsigned index;      /* its number in the VM */
     struct lapic *lapic; /* NULL without an in-kernel one */
     struct jit *jit;     /* owned by exec/ */
     void *interp;        /* owned by the interpreter: replay log, thunks */
