@@ -122,6 +122,15 @@ void accel_set_irq(struct accel *a, unsigned gsi, int level)
     (void)accel_vm_ioctl(a, KVM_IRQ_LINE, &irq);
 }
 
+void accel_send_msi(struct accel *a, uint64_t address, uint32_t data)
+{
+    struct kvm_msi msi = { .address_lo = (uint32_t)address,
+                           .address_hi = (uint32_t)(address >> 32),
+                           .data = data };
+
+    (void)accel_vm_ioctl(a, KVM_SIGNAL_MSI, &msi);
+}
+
 int accel_ioeventfd(struct accel *a, int fd, bool pio, uint64_t addr, unsigned size,
                     const uint64_t *match, bool add)
 {

@@ -48,6 +48,7 @@ int accel_set_memory(struct accel *a, unsigned slot, uint64_t gpa, uint64_t size
                      bool readonly, struct err **err) MUST_CHECK;
 /* Level of a GSI's line. Any thread. */
 void accel_set_irq(struct accel *a, unsigned gsi, int level);
+void accel_send_msi(struct accel *a, uint64_t address, uint32_t data);
 /* Writes of that size (0: any) at addr signal fd instead of leaving to us. -ENOSYS when the
  * provider has none: the caller then handles the exit. */
 int accel_ioeventfd(struct accel *a, int fd, bool pio, uint64_t addr, unsigned size,

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 
 static const struct io_region *find(const struct iobus *bus, uint64_t addr)
 {
@@ -62,6 +63,18 @@ void iobus_remove(struct iobus *bus, const void *dev)
         }
     }
     bus->n = to;
+}
+
+void iobus_remove_at(struct iobus *bus, uint64_t base, const void *dev)
+{
+    for (unsigned i = 0; i < bus->n; i++) {
+        if (bus->regions[i].base == base && bus->regions[i].dev == dev) {
+            memmove(&bus->regions[i], &bus->regions[i + 1],
+                    (bus->n - i - 1) * sizeof(bus->regions[0]));
+            bus->n--;
+            return;
+        }
+    }
 }
 
 static bool fits(const struct io_region *r, uint64_t addr, unsigned size)

@@ -26,7 +26,7 @@ struct io_region {
     const char *name;
 };
 
-enum { IOBUS_MAX_REGIONS = 128 };
+enum { IOBUS_MAX_REGIONS = 512 };
 
 struct iobus {
     struct io_region regions[IOBUS_MAX_REGIONS]; /* sorted by base, none overlap */
@@ -37,6 +37,8 @@ struct iobus {
 int iobus_add(struct iobus *bus, uint64_t base, uint64_t len, const struct io_ops *ops, void *dev,
               const char *name, struct err **err) MUST_CHECK;
 void iobus_remove(struct iobus *bus, const void *dev);
+/* The one region of dev that begins there, if any. */
+void iobus_remove_at(struct iobus *bus, uint64_t base, const void *dev);
 
 uint64_t iobus_read(const struct iobus *bus, uint64_t addr, unsigned size);
 void iobus_write(const struct iobus *bus, uint64_t addr, uint64_t value, unsigned size);

@@ -10,6 +10,7 @@
 #include "vmm/accel/cpuid.h"
 #include "vmm/char/chardev.h"
 #include "vmm/cli/config.h"
+#include "vmm/cli/drive.h"
 #include "vmm/dev/device.h"
 #include "vmm/dev/misc/fw_cfg.h"
 #include "vmm/machine/class.h"
@@ -38,6 +39,8 @@ static int make_board(struct machine *m, struct config *c, struct err **err)
         return err_set(err, EINVAL, "-smp %u: machine '%s' has at most %u CPUs", c->n_cpus,
                        m->cls->name, m->cls->max_cpus);
     }
+    m->type_name =
+        type != NULL && !str_eq(type, "pc") && !str_eq(type, "q35") ? strdup(type) : NULL;
     m->board = calloc(1, m->cls->board_size);
     if (m->board == NULL) {
         return err_set(err, ENOMEM, "no memory");
@@ -135,157 +138,33 @@ static int give_memory(struct machine *m, struct err **err)
 
 /* ---- back ends ---- */
 
-static struct block_node *lookup_node(void *arg, const char *name)
-{
-    return hash_get(((struct machine *)arg)->blocks, name);
-}
-
-static int add_node(struct machine *m, struct block_ctx *blocks, struct keyval *opts,
-                    const char *name, struct err **err)
-{
-    CLEANUP(block_unrefp) struct block_node *node = NULL;
-    int r = block_open(blocks, opts, lookup_node, m, &node, err);
-
-    if (r == 0) {
-        r = keyval_check_used(opts, err);
-    }
-    if (r == 0 && hash_add(m->blocks, name, node) < 0) {
-        r = err_set(err, EEXIST, "block node '%s' exists already", name);
-    }
-    if (r == 0) {
-        node = NULL; /* the table's now */
-    }
-    return r;
-}
-
-static int add_blockdev(struct machine *m, struct block_ctx *blocks, struct keyval *opts,
-                        struct err **err)
-{
-    const char *name = keyval_get(opts, "node-name");
-
-    return name == NULL ? err_set(err, EINVAL, "-blockdev: node-name= is missing")
-                        : add_node(m, blocks, opts, name, err);
-}
-
-/* -drive is -blockdev in one option: format over file, with its own words for caching. */
-static int drive_to_node(struct keyval *drive, struct keyval **ret, struct err **err)
-{
-    static const struct {
-        const char *name;
-        bool direct, no_flush;
-    } caches[] = {
-        { "writeback", false, false }, { "writethrough", false, false }, { "none", true, false },
-        { "directsync", true, false }, { "unsafe", false, true },
-    };
-    CLEANUP(keyval_freep) struct keyval *node = NULL;
-    const char *file = keyval_get(drive, "file");
-    const char *format = keyval_get(drive, "format");
-    const char *cache = keyval_get(drive, "cache");
-    const char *read_only = keyval_get(drive, "readonly");
-    const char *discard = keyval_get(drive, "discard");
-    bool found = cache == NULL;
-    int r;
-
-    (void)keyval_get(drive, "aio");
-    (void)keyval_get(drive, "media");
-    if (read_only == NULL) {
-        read_only = keyval_get(drive, "read-only");
-    }
-    if (file == NULL) {
-        return err_set(err, EINVAL, "file= is missing");
-    }
-    if (format != NULL && block_driver_find(format) == NULL) {
-        return err_set(err, EINVAL, "'%s' is no image format of ours", format);
-    }
-    r = keyval_parse("", NULL, false, &node, err);
-    if (r == 0) {
-        r = keyval_add(node, "driver", format != NULL ? format : "raw");
-    }
-    if (r == 0) {
-        r = keyval_add(node, "file.driver", "file");
-    }
-    if (r == 0) {
-        r = keyval_add(node, "file.filename", file);
-    }
-    for (size_t i = 0; r == 0 && cache != NULL && i < sizeof(caches) / sizeof(caches[0]); i++) {
-        if (str_eq(caches[i].name, cache)) {
-            found = true;
-            r = keyval_add(node, "file.cache.direct", caches[i].direct ? "on" : "off");
-            if (r == 0) {
-                r = keyval_add(node, "cache.no-flush", caches[i].no_flush ? "on" : "off");
-            }
-        }
-    }
-    if (!found) {
-        return err_set(err, EINVAL, "cache=%s is unknown", cache);
-    }
-    if (r == 0 && read_only != NULL) {
-        r = keyval_add(node, "read-only", read_only);
-    }
-    if (r == 0 && discard != NULL) {
-        r = keyval_add(node, "file.discard", discard);
-        if (r == 0) {
-            r = keyval_add(node, "discard", discard);
-        }
-    }
-    *ret = TAKE_PTR(node);
-    return r;
-}
-
-static int add_device_text(struct machine *m, const char *text, struct err **err)
-{
-    CLEANUP(keyval_freep) struct keyval *kv = NULL;
-    int r = text != NULL ? keyval_parse(text, "driver", false, &kv, err) : -ENOMEM;
-
-    return r == 0 ? device_create(m, device_class_find(keyval_get(kv, "driver")), kv, NULL, err)
-                  : r;
-}
-
-static int add_drive(struct machine *m, struct block_ctx *blocks, struct keyval *drive, size_t n,
-                     struct err **err)
-{
-    CLEANUP(keyval_freep) struct keyval *node = NULL;
-    const char *id = keyval_get(drive, "id");
-    const char *interface = keyval_get(drive, "if");
-    AUTO_FREE char *made_id = id == NULL ? str_format("drive%zu", n) : strdup(id);
-    int r = made_id != NULL ? drive_to_node(drive, &node, err) : -ENOMEM;
-
-    if (r == 0) {
-        r = keyval_check_used(drive, err);
-    }
-    if (r == 0) {
-        r = add_node(m, blocks, node, made_id, err);
-    }
-    if (r == 0 && (interface == NULL || str_eq(interface, "virtio"))) {
-        AUTO_FREE char *text = str_format("virtio-blk-device,drive=%s", made_id);
-
-        r = add_device_text(m, text, err);
-    } else if (r == 0 && !str_eq(interface, "none")) {
-        r = err_set(err, EINVAL, "if=%s: this machine has none and virtio", interface);
-    }
-    if (r < 0) {
-        err_prefix(err, "-drive: ");
-    }
-    return r;
-}
-
+/* A network card, and its back end when it is not given by netdev=. */
 static int add_nic(struct machine *m, struct keyval *opts, size_t n, struct err **err)
 {
     AUTO_FREE char *id = str_format("nic%zu", n);
     AUTO_FREE char *text = NULL;
     const char *mac = keyval_get(opts, "mac");
+    const char *mac2 = keyval_get(opts, "macaddr");
     const char *model = keyval_get(opts, "model");
     int r = id != NULL ? keyval_add(opts, "id", id) : -ENOMEM;
 
-    if (model != NULL && !str_starts(model, "virtio")) {
-        return err_set(err, EINVAL, "-nic: model=%s: this machine has virtio", model);
+    if (model == NULL) {
+        model = m->cls->default_nic != NULL ? m->cls->default_nic : "virtio-net";
+    } else if (str_eq(model, "virtio")) {
+        model = "virtio-net";
+    }
+    if (mac == NULL) {
+        mac = mac2;
+    }
+    if (device_class_for(m, model) == NULL) {
+        return err_set(err, EINVAL, "model=%s is no network card of ours: see -device help", model);
     }
     if (r == 0) {
         r = netdev_add(m, opts, err);
     }
-    text = str_format("virtio-net-device,netdev=%s%s%s", id, mac != NULL ? ",mac=" : "",
+    text = str_format("%s,netdev=%s%s%s", model, id, mac != NULL ? ",mac=" : "",
                       mac != NULL ? mac : "");
-    return r == 0 ? add_device_text(m, text, err) : r;
+    return r == 0 ? device_create_text(m, text, NULL, err) : r;
 }
 
 /* Objects that something else names; what they are is known by their class alone. */
@@ -313,7 +192,7 @@ static int add_object(struct machine *m, struct keyval *opts, struct err **err)
 static int add_device(struct machine *m, struct keyval *opts, struct err **err)
 {
     const char *driver = keyval_get(opts, "driver");
-    const struct device_class *cls = driver != NULL ? device_class_find(driver) : NULL;
+    const struct device_class *cls = driver != NULL ? device_class_for(m, driver) : NULL;
     const char *nearest = NULL;
     unsigned best = 6;
 
@@ -411,10 +290,79 @@ static int add_backends(struct machine *m, struct block_ctx *blocks, struct conf
         r = chardev_add(m, c->lists[LIST_CHARDEV].items[i], NULL, err);
     }
     for (size_t i = 0; r == 0 && i < c->lists[LIST_BLOCKDEV].n; i++) {
-        r = add_blockdev(m, blocks, c->lists[LIST_BLOCKDEV].items[i], err);
+        r = blockdev_add(m, blocks, c->lists[LIST_BLOCKDEV].items[i], err);
+        if (r < 0) {
+            err_prefix(err, "-blockdev: ");
+        }
     }
     for (size_t i = 0; r == 0 && i < c->lists[LIST_NETDEV].n; i++) {
         r = netdev_add(m, c->lists[LIST_NETDEV].items[i], err);
+    }
+    return r;
+}
+
+static bool device_given(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->lists[LIST_DEVICE].n; i++) {
+        const char *driver = keyval_get(c->lists[LIST_DEVICE].items[i], "driver");
+
+        if (driver != NULL && str_eq(driver, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a machine has without being asked, as QEMU's: graphics, a network card, a CD-ROM drive. */
+static int add_graphics(struct machine *m, const struct config *c, struct err **err)
+{
+    const char *kind = c->vga;
+
+    if (m->cls->default_vga == NULL) {
+        return kind == NULL || str_eq(kind, "none")
+                   ? 0
+                   : err_set(err, EINVAL, "-vga %s: machine '%s' has no graphics", kind,
+                             m->cls->name);
+    }
+    if (kind == NULL) {
+        if (c->nodefaults || device_given(c, "VGA") || device_given(c, "virtio-vga")) {
+            return 0;
+        }
+        kind = "std";
+    }
+    return str_eq(kind, "none")
+               ? 0
+               : device_create_text(m, str_eq(kind, "virtio") ? "virtio-vga" : m->cls->default_vga,
+                                    NULL, err);
+}
+
+static int add_default_devices(struct machine *m, const struct config *c, struct err **err)
+{
+    int r = 0;
+
+    if (c->nodefaults) {
+        return 0;
+    }
+    if (m->cls->default_nic != NULL && !c->no_nic && c->lists[LIST_NIC].n == 0 &&
+        c->lists[LIST_NETDEV].n == 0) {
+        CLEANUP(keyval_freep) struct keyval *kv = NULL;
+
+        r = keyval_parse("user", "type", false, &kv, err);
+        if (r == 0) {
+            r = add_nic(m, kv, 0, err);
+        }
+    }
+    if (r == 0 && m->cls->disk_interface != NULL) {
+        /* The second channel's first place, when it is free. */
+        CLEANUP(err_freep) struct err *taken = NULL;
+
+        if (!device_given(c, "ide-cd") && !device_given(c, "scsi-cd")) {
+            (void)!device_create_text(m,
+                                      m->cls->alias != NULL && str_eq(m->cls->alias, "pc")
+                                          ? "ide-cd,bus=ide.1,unit=0"
+                                          : "ide-cd,bus=ide.2",
+                                      NULL, &taken);
+        }
     }
     return r;
 }
@@ -424,11 +372,18 @@ static int add_devices(struct machine *m, struct block_ctx *blocks, struct confi
 {
     int r = add_serials(m, c, err);
 
+    if (r == 0) {
+        r = add_graphics(m, c, err);
+    }
+
     for (size_t i = 0; r == 0 && i < c->lists[LIST_FW_CFG].n; i++) {
         r = add_fw_cfg(m, c->lists[LIST_FW_CFG].items[i], err);
     }
     for (size_t i = 0; r == 0 && i < c->lists[LIST_DRIVE].n; i++) {
-        r = add_drive(m, blocks, c->lists[LIST_DRIVE].items[i], i, err);
+        r = drive_add(m, blocks, c->lists[LIST_DRIVE].items[i], i, err);
+        if (r < 0) {
+            err_prefix(err, "-drive: ");
+        }
     }
     for (size_t i = 0; r == 0 && i < c->lists[LIST_NIC].n; i++) {
         r = add_nic(m, c->lists[LIST_NIC].items[i], i, err);
@@ -436,7 +391,7 @@ static int add_devices(struct machine *m, struct block_ctx *blocks, struct confi
     for (size_t i = 0; r == 0 && i < c->lists[LIST_DEVICE].n; i++) {
         r = add_device(m, c->lists[LIST_DEVICE].items[i], err);
     }
-    return r;
+    return r == 0 ? add_default_devices(m, c, err) : r;
 }
 
 static int open_accel(struct machine *m, const struct config *c, struct err **err)
@@ -458,7 +413,21 @@ int machine_build(struct config *c, struct loop *loop, struct machine **ret,
                   struct block_ctx **ret_blocks, struct err **err)
 {
     const struct board_config board = {
-        .kernel = c->kernel, .initrd = c->initrd, .append = c->append, .bios = c->bios
+        .kernel = c->kernel,
+        .initrd = c->initrd,
+        .append = c->append,
+        .bios = c->bios,
+        .boot =
+            c->lists[LIST_BOOT].n > 0 ? c->lists[LIST_BOOT].items[c->lists[LIST_BOOT].n - 1] : NULL,
+        .smbios = c->lists[LIST_SMBIOS].items,
+        .n_smbios = c->lists[LIST_SMBIOS].n,
+        .numa = c->lists[LIST_NUMA].items,
+        .n_numa = c->lists[LIST_NUMA].n,
+        .sockets = c->sockets,
+        .cores = c->cores,
+        .threads = c->threads,
+        .cpu = c->cpu,
+        .nographic = c->display == DISPLAY_NOGRAPHIC,
     };
     struct machine *m = NULL;
     int r;
@@ -475,6 +444,9 @@ int machine_build(struct config *c, struct loop *loop, struct machine **ret,
     m->no_shutdown = c->no_shutdown;
     m->name = c->name != NULL ? strdup(c->name) : NULL;
     m->ram_bytes = c->memory;
+    for (size_t i = 0; i < c->data_dirs.n && i < MACHINE_MAX_DATA_DIRS; i++) {
+        m->data_dirs[m->n_data_dirs++] = strdup(c->data_dirs.items[i]);
+    }
     r = block_ctx_new(loop, ret_blocks, err);
     if (r == 0) {
         r = make_board(m, c, err);
@@ -494,11 +466,11 @@ int machine_build(struct config *c, struct loop *loop, struct machine **ret,
     if (r == 0) {
         r = open_accel(m, c, err);
     }
-    m->n_vcpus = c->n_cpus;
+    m->n_vcpus = r == 0 && !m->cls->no_cpus ? c->n_cpus : 0;
     if (r == 0) {
         r = m->cls->init(m, err);
     }
-    if (r == 0) {
+    if (r == 0 && m->n_vcpus > 0) {
         r = make_cpus(m, c, err);
     }
     if (r == 0) {

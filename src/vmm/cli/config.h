@@ -19,6 +19,11 @@ enum config_list_kind {
     LIST_FW_CFG,
     LIST_MON,
     LIST_NIC,
+    LIST_SMBIOS,
+    LIST_NUMA,
+    LIST_BOOT,
+    LIST_VNC,
+    LIST_AUDIODEV,
     _LIST_MAX,
 };
 
@@ -40,15 +45,16 @@ struct config {
     bool accel_help;
     char *cpu; /* owned */
     uint64_t memory;
-    unsigned n_cpus;
+    unsigned n_cpus, max_cpus, sockets, cores, threads;
     char *kernel, *initrd, *append, *bios; /* owned */
     char *pidfile, *name, *uuid;           /* owned */
+    char *vga;                             /* owned: as -vga; NULL: the machine's default */
     char *rtc_base;                        /* owned: "utc", "localtime" or a date */
     struct config_list lists[_LIST_MAX];
-    struct config_texts serials, monitors, qmps;
+    struct config_texts serials, monitors, qmps, parallels, data_dirs;
     enum display_kind display;
     bool nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox_off;
-    bool quiet;
+    bool quiet, no_nic;
 };
 
 /* Fills *c. 1: an informational option (help, version) was answered, leave with status 0. */

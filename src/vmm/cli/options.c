@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/opt.h"
 #include "base/str.h"
+#include "codec/flatten.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -60,7 +61,7 @@ static int add_list(struct config *c, enum config_list_kind kind, const char *va
         return -ENOMEM;
     }
     l->items = more;
-    r = keyval_parse(value, implied, flags, &l->items[l->n], err);
+    r = keyval_parse_any(value, implied, flags, &l->items[l->n], err);
     l->n += r == 0;
     return r;
 }
@@ -149,32 +150,71 @@ static int set_memory(struct config *c, const char *v, struct err **err)
                : 0;
 }
 
+/* What is not given follows from the rest, sockets last, as QEMU 6.2 and newer do it. */
 static int set_smp(struct config *c, const char *v, struct err **err)
 {
     CLEANUP(keyval_freep) struct keyval *kv = NULL;
-    unsigned long long cpus;
-    unsigned long long sockets;
-    unsigned long long cores;
-    unsigned long long threads;
-    int r = keyval_parse(v, "cpus", false, &kv, err);
+    unsigned long long cpus = 0;
+    unsigned long long max = 0;
+    unsigned long long sockets = 0;
+    unsigned long long cores = 0;
+    unsigned long long threads = 0;
+    unsigned long long dies = 1;
+    const struct {
+        const char *key;
+        unsigned long long *to;
+    } numbers[] = { { "cpus", &cpus },   { "maxcpus", &max },     { "sockets", &sockets },
+                    { "cores", &cores }, { "threads", &threads }, { "dies", &dies } };
+    int r = keyval_parse_any(v, "cpus", false, &kv, err);
 
-    if (r == 0) {
-        r = keyval_get_u64(kv, "sockets", 1, &sockets, err);
+    for (size_t i = 0; r == 0 && i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        r = keyval_get_u64(kv, numbers[i].key, *numbers[i].to, numbers[i].to, err);
+        if (r == 0 && *numbers[i].to > 1024) {
+            r = err_set(err, EINVAL, "'%s': %s: at most 1024", v, numbers[i].key);
+        }
     }
     if (r == 0) {
-        r = keyval_get_u64(kv, "cores", 1, &cores, err);
+        r = keyval_check_used(kv, err);
     }
-    if (r == 0) {
-        r = keyval_get_u64(kv, "threads", 1, &threads, err);
+    if (r < 0) {
+        return r;
     }
-    if (r == 0) {
-        r = keyval_get_u64(kv, "cpus", sockets * cores * threads, &cpus, err);
+    if (max == 0) {
+        max = cpus != 0 ? cpus
+                        : (sockets != 0 ? sockets : 1) * (cores != 0 ? cores : 1) *
+                              (threads != 0 ? threads : 1);
     }
-    if (r == 0 && (cpus == 0 || cpus > 1024)) {
-        return err_set(err, EINVAL, "'%s': the number of CPUs must be 1 or more", v);
+    if (cpus == 0) {
+        cpus = max;
     }
-    c->n_cpus = r == 0 ? (unsigned)cpus : 1;
-    return r;
+    if (sockets == 0 && cores == 0) {
+        threads = threads != 0 ? threads : 1;
+        cores = 1;
+        sockets = max / threads;
+    } else if (cores == 0) {
+        threads = threads != 0 ? threads : 1;
+        cores = max / (sockets * threads);
+    } else if (sockets == 0) {
+        threads = threads != 0 ? threads : 1;
+        sockets = max / (cores * threads);
+    } else if (threads == 0) {
+        threads = max / (sockets * cores);
+    }
+    if (cpus == 0 || cpus > max) {
+        return err_set(err, EINVAL, "'%s': the number of CPUs must be 1 or more, at most maxcpus",
+                       v);
+    }
+    if (sockets * cores * threads * dies != max) {
+        return err_set(err, EINVAL,
+                       "'%s': sockets (%llu) * cores (%llu) * threads (%llu) is not maxcpus (%llu)",
+                       v, sockets, cores, threads, max);
+    }
+    c->n_cpus = (unsigned)cpus;
+    c->max_cpus = (unsigned)max;
+    c->sockets = (unsigned)sockets;
+    c->cores = (unsigned)cores;
+    c->threads = (unsigned)threads;
+    return 0;
 }
 
 #define TEXT_OPTION(fn, member)                                      \
@@ -216,6 +256,11 @@ LIST_OPTION(set_netdev, LIST_NETDEV, "type", true)
 LIST_OPTION(set_object, LIST_OBJECT, "qom-type", true)
 LIST_OPTION(set_fw_cfg, LIST_FW_CFG, "name", false)
 LIST_OPTION(set_mon, LIST_MON, "chardev", true)
+LIST_OPTION(set_smbios, LIST_SMBIOS, "file", true)
+LIST_OPTION(set_numa, LIST_NUMA, "type", true)
+LIST_OPTION(set_boot, LIST_BOOT, "order", true)
+LIST_OPTION(set_vnc, LIST_VNC, "display", true)
+LIST_OPTION(set_audiodev, LIST_AUDIODEV, "driver", true)
 LIST_OPTION(set_drive, LIST_DRIVE, "file", true)
 
 static int set_device(struct config *c, const char *v, struct err **err)
@@ -236,7 +281,7 @@ static int set_device(struct config *c, const char *v, struct err **err)
 static int set_nic(struct config *c, const char *v, struct err **err)
 {
     if (str_eq(v, "none")) {
-        c->nodefaults = c->nodefaults || c->lists[LIST_NIC].n == 0;
+        c->no_nic = true;
         return 0;
     }
     return add_list(c, LIST_NIC, v, "type", true, err);
@@ -275,8 +320,92 @@ static int set_display(struct config *c, const char *v, struct err **err)
 
 static int set_vga(struct config *c, const char *v, struct err **err)
 {
-    (void)c;
-    return str_eq(v, "none") ? 0 : err_set(err, EINVAL, "'%s': this machine has no VGA", v);
+    static const char *const kinds[] = { "none", "std", "virtio" };
+
+    if (str_eq(v, "help")) {
+        (void)puts("none                 no graphic card\n"
+                   "std                  standard VGA (default)\n"
+                   "virtio               Virtio VGA");
+        return INFO_ANSWERED;
+    }
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (str_eq(v, kinds[i])) {
+            return set_text(&c->vga, v);
+        }
+    }
+    return err_set(err, EINVAL, "'%s' is no graphics card of ours: use std, virtio or none", v);
+}
+
+/* -hda FILE is -drive if=DEFAULT,index=0,file=FILE; commas in the name are doubled. */
+static int add_shorthand(struct config *c, const char *file, const char *rest, struct err **err)
+{
+    struct strbuf text = STRBUF_INIT(8192);
+    AUTO_FREE char *s = NULL;
+
+    strbuf_puts(&text, rest);
+    strbuf_puts(&text, ",file=");
+    for (const char *p = file; *p != '\0'; p++) {
+        strbuf_append(&text, p, 1);
+        if (*p == ',') {
+            strbuf_append(&text, p, 1);
+        }
+    }
+    s = strbuf_take(&text);
+    return s != NULL ? add_list(c, LIST_DRIVE, s, NULL, false, err) : -ENOMEM;
+}
+
+#define SHORTHAND_OPTION(fn, rest)                                   \
+    static int fn(struct config *c, const char *v, struct err **err) \
+    {                                                                \
+        return add_shorthand(c, v, rest, err);                       \
+    }
+SHORTHAND_OPTION(set_hda, "index=0")
+SHORTHAND_OPTION(set_hdb, "index=1")
+SHORTHAND_OPTION(set_hdc, "index=2")
+SHORTHAND_OPTION(set_hdd, "index=3")
+SHORTHAND_OPTION(set_cdrom, "index=2,media=cdrom")
+SHORTHAND_OPTION(set_pflash, "if=pflash,format=raw")
+
+static int set_parallel(struct config *c, const char *v, struct err **err)
+{
+    (void)err;
+    return add_text(&c->parallels, v);
+}
+
+static int set_data_dir(struct config *c, const char *v, struct err **err)
+{
+    (void)err;
+    if (str_eq(v, "help")) {
+        (void)puts("/usr/share/seabios\n/usr/share/qemu\n/usr/lib/ipxe/qemu\n/usr/share/ovmf\n"
+                   "/usr/share/OVMF");
+        return INFO_ANSWERED;
+    }
+    return add_text(&c->data_dirs, v);
+}
+
+static int set_off(struct config *c, const char *key, struct err **err)
+{
+    (void)err;
+    return keyval_add(c->machine, key, "off");
+}
+
+static int set_no_acpi(struct config *c, const char *v, struct err **err)
+{
+    (void)v;
+    return set_off(c, "acpi", err);
+}
+
+static int set_no_hpet(struct config *c, const char *v, struct err **err)
+{
+    (void)v;
+    return set_off(c, "hpet", err);
+}
+
+static int set_usb(struct config *c, const char *v, struct err **err)
+{
+    (void)v;
+    (void)err;
+    return keyval_add(c->machine, "usb", "on");
 }
 
 static int set_nographic(struct config *c, const char *v, struct err **err)
@@ -399,7 +528,9 @@ static const char *nearest_option(const char *name)
 
 int config_parse(struct config *c, int argc, char **argv, struct err **err)
 {
-    *c = (struct config) { .memory = 128 << 20, .n_cpus = 1 };
+    *c = (struct config) {
+        .memory = 128 << 20, .n_cpus = 1, .max_cpus = 1, .sockets = 1, .cores = 1, .threads = 1
+    };
     if (keyval_parse("", NULL, false, &c->machine, err) < 0) {
         return -EINVAL;
     }
@@ -452,8 +583,8 @@ static void texts_done(struct config_texts *t)
 
 void config_done(struct config *c)
 {
-    char *texts[] = { c->accel, c->cpu,     c->kernel, c->initrd, c->append,
-                      c->bios,  c->pidfile, c->name,   c->uuid,   c->rtc_base };
+    char *texts[] = { c->accel,   c->cpu,  c->kernel, c->initrd,   c->append, c->bios,
+                      c->pidfile, c->name, c->uuid,   c->rtc_base, c->vga };
 
     (void)keyval_free(c->machine);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -468,6 +599,8 @@ void config_done(struct config *c)
     texts_done(&c->serials);
     texts_done(&c->monitors);
     texts_done(&c->qmps);
+    texts_done(&c->parallels);
+    texts_done(&c->data_dirs);
 }
 
 const struct cli_option cli_options[] = {
@@ -482,6 +615,12 @@ const struct cli_option cli_options[] = {
     { "initrd", "FILE", "initial RAM disk, or Multiboot modules", set_initrd },
     { "append", "TEXT", "kernel command line", set_append },
     { "bios", "FILE", "ROM that ends below 4 GiB", set_bios },
+    { "hda", "FILE", "disk image of the first IDE place; -hdb, -hdc, -hdd the next", set_hda },
+    { "hdb", "FILE", "as -hda", set_hdb },
+    { "hdc", "FILE", "as -hda", set_hdc },
+    { "hdd", "FILE", "as -hda", set_hdd },
+    { "cdrom", "FILE", "CD-ROM image", set_cdrom },
+    { "pflash", "FILE", "image of the firmware's flash", set_pflash },
     { "drive", "file=F[,PROP...]", "a disk image, and its device", set_drive },
     { "blockdev", "driver=D,node-name=N...", "a block node", set_blockdev },
     { "device", "DRIVER[,PROP=VALUE...]", "adds a device; '-device help'", set_device },
@@ -495,11 +634,13 @@ const struct cli_option cli_options[] = {
     { "object", "TYPE,id=ID[,PROP...]", "rng-random, memory-backend-*", set_object },
     { "fw_cfg", "name=N,string=S|file=F", "a file for firmware and guest", set_fw_cfg },
     { "display", "none", "no display", set_display },
-    { "vga", "none", "no VGA", set_vga },
+    { "vga", "std|virtio|none", "graphics card", set_vga },
+    { "parallel", "DEV", "parallel port", set_parallel },
     { "nographic", NULL, "serial port and monitor on this terminal", set_nographic },
     { "nodefaults", NULL, "no default devices", set_nodefaults },
     { "no-user-config", NULL, "accepted: there are no configuration files", set_nothing },
-    { "no-hpet", NULL, "accepted: there is no HPET", set_nothing },
+    { "no-hpet", NULL, "no HPET", set_no_hpet },
+    { "no-acpi", NULL, "no ACPI tables", set_no_acpi },
     { "no-reboot", NULL, "exit instead of rebooting", set_no_reboot },
     { "no-shutdown", NULL, "stop instead of exiting at power-off", set_no_shutdown },
     { "S", NULL, "do not start the CPUs", set_stopped },
@@ -511,7 +652,14 @@ const struct cli_option cli_options[] = {
     { "sandbox", "on|off", "confinement of this process (default on)", set_sandbox },
     { "msg", "PROP=VALUE", "accepted: form of messages", set_nothing },
     { "overcommit", "PROP=VALUE", "accepted: host memory policy", set_nothing },
-    { "boot", "PROP=VALUE", "accepted: boot order of firmware", set_nothing },
+    { "boot", "[order=]DRIVES[,menu=on]...", "what firmware boots: c disk, d CD-ROM, n network",
+      set_boot },
+    { "smbios", "type=N[,FIELD=VALUE]...|file=F", "SMBIOS fields", set_smbios },
+    { "numa", "node[,mem=SIZE][,cpus=A-B]", "a NUMA node", set_numa },
+    { "L", "PATH", "folder of firmware files", set_data_dir },
+    { "usb", NULL, "a USB controller", set_usb },
+    { "vnc", "DISPLAY[,PROP...]", "a VNC server: HOST:N, unix:PATH or none", set_vnc },
+    { "audiodev", "none,id=ID", "accepted: there is no sound", set_audiodev },
     { "global", "DRIVER.PROP=VALUE", "default of a device's property", set_global },
     { "trace", "PATTERN", "show trace points that match", set_trace },
     { "d", "trace:PATTERN", "the same", set_debug },

@@ -18,20 +18,45 @@
 struct device;
 struct keyval;
 struct machine;
+struct pci_class;
 struct virtio_class;
+
+/* A piece of a device's state, for savevm and migration: members that are plain bytes. */
+struct state_field {
+    const char *name;
+    size_t offset;
+    size_t size;
+};
+#define FIELD(T, member)                                                                    \
+    {                                                                                       \
+        .name = #member, .offset = offsetof(T, member), .size = sizeof(((T *)NULL)->member) \
+    }
+#define FIELD_END    \
+    {                \
+        .name = NULL \
+    }
 
 struct device_class {
     const char *name; /* as on the command line */
     const char *bus;  /* "ISA", "System", "virtio-bus" ...: for help */
     const char *desc;
-    const struct opt *opts; /* NULL: none */
-    size_t size;            /* of the device's struct, which begins with struct device */
-    bool internal;          /* boards make it; -device refuses it */
+    const struct opt *opts;     /* NULL: none */
+    const struct opt *bus_opts; /* what the bus adds; may be NULL */
+    size_t size;                /* of the device's struct, which begins with struct device */
+    bool internal;              /* boards make it; -device refuses it */
     /* Options are set; claims bus ranges and back ends. A failure is followed by destroy. */
     int (*realize)(struct device *dev, struct err **err);
     void (*reset)(struct device *dev);
     void (*destroy)(struct device *dev);
     const struct virtio_class *virtio; /* a virtio device seen through a transport */
+    const struct pci_class *pci;       /* a function on a PCI bus */
+    /* Something firmware can boot from (takes bootindex=): its path below the bus, as Open
+     * Firmware writes it, into buf. */
+    void (*boot_path)(const struct device *dev, char *buf, size_t len);
+    /* What savevm keeps, and what to do once it is back. */
+    const struct state_field *fields;
+    void (*pre_save)(struct device *dev);
+    int (*post_load)(struct device *dev, struct err **err);
 };
 
 struct device {
@@ -40,17 +65,24 @@ struct device {
     struct list link;  /* machine.devices */
     char *id;          /* owned; NULL when the user gave none */
     bool realized;
+    int64_t bootindex; /* -1: none */
 };
 
 extern const struct device_class *const device_classes[]; /* registry.c; ends with NULL */
 
 /* By name or alias, else NULL. */
 const struct device_class *device_class_find(const char *name);
+/* The same for a machine: "virtio-blk" is what its buses take. */
+const struct device_class *device_class_for(const struct machine *m, const char *name);
+struct device *device_find(struct machine *m, const char *id);
 
 /* Makes, sets up and realizes the device, which the machine then owns. opts (options "driver" and
  * "id", and the class's) may be NULL; an option that the class does not have is an error. */
 int device_create(struct machine *m, const struct device_class *cls, struct keyval *opts,
                   struct device **ret, struct err **err) MUST_CHECK;
+/* As device_create() from text: "NAME,OPTION=VALUE...". */
+int device_create_text(struct machine *m, const char *text, struct device **ret, struct err **err)
+    MUST_CHECK;
 void device_reset(struct device *dev);
 /* Takes it off the machine. */
 struct device *device_free(struct device *dev);

@@ -3,12 +3,22 @@
 #include "vmm/dev/device.h"
 
 extern const struct device_class virtio_blk_class;
+extern const struct device_class virtio_blk_pci_class;
 extern const struct device_class virtio_fs_class;
+extern const struct device_class virtio_fs_pci_class;
 extern const struct device_class virtio_net_class;
+extern const struct device_class virtio_net_pci_class;
 extern const struct device_class virtio_serial_class;
+extern const struct device_class virtio_serial_pci_class;
 extern const struct device_class virtconsole_class;
 extern const struct device_class virtserialport_class;
 extern const struct device_class virtio_rng_class;
+extern const struct device_class virtio_rng_pci_class;
+extern const struct device_class ide_hd_class;
+extern const struct device_class ide_cd_class;
+extern const struct device_class ich9_ahci_class;
+extern const struct device_class piix3_ide_class;
+extern const struct device_class vga_class;
 extern const struct device_class serial_class;
 extern const struct device_class debugcon_class;
 extern const struct device_class debugexit_class;
@@ -17,10 +27,31 @@ extern const struct device_class fw_cfg_class;
 extern const struct device_class ged_class;
 extern const struct device_class i8042_class;
 extern const struct device_class mc146818_class;
+extern const struct device_class hpet_class;
+extern const struct device_class pflash_class;
+extern const struct device_class i440fx_class;
+extern const struct device_class piix3_class;
+extern const struct device_class piix4_pm_class;
+extern const struct device_class mch_class;
+extern const struct device_class ich9_lpc_class;
+extern const struct device_class ich9_smb_class;
 
 const struct device_class *const device_classes[] = {
-    &virtio_blk_class,  &virtio_fs_class,      &virtio_net_class, &virtio_serial_class,
-    &virtconsole_class, &virtserialport_class, &virtio_rng_class, &serial_class,
-    &debugcon_class,    &debugexit_class,      &testdev_class,    &fw_cfg_class,
-    &ged_class,         &i8042_class,          &mc146818_class,   NULL,
+    &virtio_blk_class,    &virtio_blk_pci_class,
+    &virtio_fs_class,     &virtio_fs_pci_class,
+    &virtio_net_class,    &virtio_net_pci_class,
+    &virtio_serial_class, &virtio_serial_pci_class,
+    &virtconsole_class,   &virtserialport_class,
+    &virtio_rng_class,    &virtio_rng_pci_class,
+    &ide_hd_class,        &ide_cd_class,
+    &ich9_ahci_class,     &piix3_ide_class,
+    &vga_class,           &serial_class,
+    &debugcon_class,      &debugexit_class,
+    &testdev_class,       &fw_cfg_class,
+    &ged_class,           &i8042_class,
+    &mc146818_class,      &hpet_class,
+    &pflash_class,        &i440fx_class,
+    &piix3_class,         &piix4_pm_class,
+    &mch_class,           &ich9_lpc_class,
+    &ich9_smb_class,      NULL,
 };

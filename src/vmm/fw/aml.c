@@ -76,17 +76,23 @@ void aml_string(struct aml *a, const char *s)
 
 void aml_name_string(struct aml *a, const char *name)
 {
+    size_t n;
+
     if (*name == '\\') {
         aml_byte(a, '\\');
         name++;
     }
-    if (strlen(name) == 9 && name[4] == '.') {
+    n = (strlen(name) + 1) / 5;
+    assert(n >= 1 && n <= 15 && strlen(name) == n * 5 - 1);
+    if (n == 2) {
         aml_byte(a, 0x2e); /* DualNamePrefix */
-        aml_bytes(a, name, 4);
-        name += 5;
+    } else if (n > 2) {
+        aml_byte(a, 0x2f); /* MultiNamePrefix */
+        aml_byte(a, (uint8_t)n);
     }
-    assert(strlen(name) == 4);
-    aml_bytes(a, name, 4);
+    for (size_t i = 0; i < n; i++) {
+        aml_bytes(a, name + i * 5, 4);
+    }
 }
 
 void aml_name(struct aml *a, const char *name)
@@ -173,13 +179,28 @@ void aml_open_package(struct aml *a, unsigned n)
     aml_byte(a, (uint8_t)n);
 }
 
-void aml_open_field(struct aml *a, const char *region)
+static void open_field(struct aml *a, const char *region, uint8_t flags)
 {
     aml_byte(a, OP_EXT);
     aml_byte(a, EXT_FIELD);
     open_package_length(a);
     aml_name_string(a, region);
-    aml_byte(a, 1); /* ByteAcc, NoLock, Preserve */
+    aml_byte(a, flags);
+}
+
+void aml_open_field(struct aml *a, const char *region)
+{
+    open_field(a, region, 1); /* ByteAcc, NoLock, Preserve */
+}
+
+void aml_open_field_dword(struct aml *a, const char *region)
+{
+    open_field(a, region, 0x43); /* DWordAcc, NoLock, WriteAsZeros */
+}
+
+void aml_field_gap(struct aml *a, unsigned bits)
+{
+    aml_field_unit(a, NULL, bits);
 }
 
 void aml_field_unit(struct aml *a, const char *name, unsigned bits)
@@ -204,14 +225,19 @@ void aml_region(struct aml *a, const char *name, unsigned space, uint64_t offset
 }
 
 /* The buffer's size term is written as a word when the template closes; a template is small. */
-void aml_open_crs(struct aml *a)
+void aml_open_template(struct aml *a, const char *name)
 {
     static const uint8_t size[3] = { OP_WORD, 0, 0 };
 
-    aml_name(a, "_CRS");
+    aml_name(a, name);
     aml_byte(a, OP_BUFFER);
     open_package_length(a);
     aml_bytes(a, size, sizeof(size));
+}
+
+void aml_open_crs(struct aml *a)
+{
+    aml_open_template(a, "_CRS");
 }
 
 void aml_close_crs(struct aml *a)

@@ -28,7 +28,7 @@ void aml_bytes(struct aml *a, const void *p, size_t len);
 /* An integer term, in its shortest form. */
 void aml_int(struct aml *a, uint64_t v);
 void aml_string(struct aml *a, const char *s);
-/* "_CRS", or a path such as "\\_SB_" of at most two segments joined by '.'. */
+/* "_CRS", or a path such as "\\_SB_" of at most 15 segments joined by '.'. */
 void aml_name_string(struct aml *a, const char *name);
 /* Name(name, ...): the term follows. */
 void aml_name(struct aml *a, const char *name);
@@ -41,7 +41,9 @@ void aml_open_if(struct aml *a);
 void aml_open_package(struct aml *a, unsigned n);
 /* Field(name, ByteAcc, NoLock, Preserve): entries follow by aml_field_unit(). */
 void aml_open_field(struct aml *a, const char *region);
+void aml_open_field_dword(struct aml *a, const char *region);
 void aml_field_unit(struct aml *a, const char *name, unsigned bits);
+void aml_field_gap(struct aml *a, unsigned bits);
 void aml_close(struct aml *a);
 
 /* OperationRegion(name, space, offset, len); space 0: memory, 1: I/O. */
@@ -49,6 +51,7 @@ void aml_region(struct aml *a, const char *name, unsigned space, uint64_t offset
 
 /* A resource template as Name(_CRS, Buffer): descriptors, then close. */
 void aml_open_crs(struct aml *a);
+void aml_open_template(struct aml *a, const char *name);
 void aml_crs_io(struct aml *a, uint16_t base, uint8_t len);
 void aml_crs_irq(struct aml *a, unsigned irq);
 void aml_crs_memory32(struct aml *a, uint32_t base, uint32_t len);

@@ -4,8 +4,12 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "block/core/block.h"
 #include "vmm/accel/cpuid.h"
+#include "vmm/bus/pci/pci.h"
+#include "vmm/dev/chipset/acpi_pm.h"
 #include "vmm/dev/device.h"
+#include "vmm/dev/timer/mc146818.h"
 #include "vmm/machine/class.h"
 
 #include <errno.h>
@@ -45,6 +49,10 @@ int machine_new(struct loop *loop, struct machine **ret, struct err **err)
     (void)pthread_cond_init(&m->vcpus_cond, NULL);
     list_init(&m->devices);
     list_init(&m->listeners);
+    list_init(&m->pci_buses);
+    list_init(&m->ide_buses);
+    list_init(&m->inputs);
+    list_init(&m->retries);
     boot_init(&m->boot);
     m->netdevs = hash_new();
     m->chardevs = hash_new();
@@ -83,7 +91,11 @@ struct machine *machine_free(struct machine *m)
         return NULL;
     }
     machine_free_devices(m);
+    m->pci_root = pci_bus_free(m->pci_root);
     if (m->board != NULL) {
+        if (m->cls->done != NULL) {
+            m->cls->done(m);
+        }
         opt_done(m->cls->opts, m->board);
     }
     free(m->board);
@@ -96,6 +108,10 @@ struct machine *machine_free(struct machine *m)
     (void)hash_free(m->objects);
     (void)cpu_model_free(m->cpu);
     free(m->name);
+    free(m->type_name);
+    for (unsigned i = 0; i < m->n_data_dirs; i++) {
+        free(m->data_dirs[i]);
+    }
     for (unsigned i = 0; i < m->n_allowed; i++) {
         free(m->allowed[i].path);
     }
@@ -133,6 +149,47 @@ struct irq machine_irq(struct machine *m, unsigned gsi)
     return (struct irq) { .set = irq_to_accel, .arg = m, .gsi = gsi };
 }
 
+int machine_map_memory(struct machine *m, uint64_t gpa, uint64_t size, void *host, bool read_only,
+                       unsigned *ret_slot)
+{
+    for (unsigned i = 0; i < sizeof(m->memory_slots) * 8; i++) {
+        uint64_t bit = 1ull << i % 64;
+        int r;
+
+        if ((m->memory_slots[i / 64] & bit) != 0) {
+            continue;
+        }
+        r = m->accel != NULL ? accel_set_memory(m->accel, MACHINE_FIRST_SLOT + i, gpa, size, host,
+                                                read_only, NULL)
+                             : 0;
+        if (r == 0) {
+            m->memory_slots[i / 64] |= bit;
+            *ret_slot = MACHINE_FIRST_SLOT + i;
+        }
+        return r;
+    }
+    return -ENOSPC;
+}
+
+void machine_unmap_memory(struct machine *m, unsigned slot)
+{
+    unsigned i = slot - MACHINE_FIRST_SLOT;
+
+    if (m->accel != NULL) {
+        (void)!accel_set_memory(m->accel, slot, 0, 0, NULL, false, NULL);
+    }
+    m->memory_slots[i / 64] &= ~(1ull << i % 64);
+}
+
+void machine_send_msi(struct machine *m, uint64_t address, uint32_t data)
+{
+    if (m->accel != NULL) {
+        accel_send_msi(m->accel, address, data);
+    } else if (m->irq_watch != NULL) {
+        m->irq_watch(m->irq_watch_arg, data & 0xff, 1);
+    }
+}
+
 int machine_start_vcpus(struct machine *m, struct err **err)
 {
     for (unsigned i = 0; i < m->n_vcpus; i++) {
@@ -166,6 +223,13 @@ static const char *const state_names[] = {
     [RUN_IO_ERROR] = "io-error",
     [RUN_WATCHDOG] = "watchdog",
     [RUN_INMIGRATE] = "inmigrate",
+    [RUN_SUSPENDED] = "suspended",
+    [RUN_POSTMIGRATE] = "postmigrate",
+    [RUN_FINISH_MIGRATE] = "finish-migrate",
+    [RUN_SAVE_VM] = "save-vm",
+    [RUN_RESTORE_VM] = "restore-vm",
+    [RUN_GUEST_PANICKED] = "guest-panicked",
+    [RUN_DEBUG] = "debug",
 };
 
 const char *shutdown_cause_name(enum shutdown_cause cause)
@@ -217,7 +281,9 @@ void machine_event(struct machine *m, const char *name, const char *json_fmt, ..
 
 static bool state_may_run(enum run_state state)
 {
-    return state == RUN_PRELAUNCH || state == RUN_PAUSED || state == RUN_IO_ERROR;
+    return state == RUN_PRELAUNCH || state == RUN_PAUSED || state == RUN_IO_ERROR ||
+           state == RUN_WATCHDOG || state == RUN_POSTMIGRATE || state == RUN_FINISH_MIGRATE ||
+           state == RUN_SAVE_VM || state == RUN_RESTORE_VM || state == RUN_DEBUG;
 }
 
 int machine_run(struct machine *m, struct err **err)
@@ -230,9 +296,52 @@ int machine_run(struct machine *m, struct err **err)
     }
     m->state = RUN_RUNNING;
     machine_event(m, "RESUME", NULL);
+    LIST_FOREACH_SAFE (&m->retries, it) {
+        list_remove(it);
+        block_submit(CONTAINER_OF(it, struct block_req, link));
+    }
     m->stop_requested = false;
     (void)pthread_cond_broadcast(&m->vcpus_cond);
     return 0;
+}
+
+void machine_retry(struct machine *m, struct block_req *req)
+{
+    list_init(&req->link);
+    list_append(&m->retries, &req->link);
+}
+
+/* Firmware finds out by the shutdown byte in CMOS and PM1's status that this is no cold start. */
+int machine_wakeup(struct machine *m, struct err **err)
+{
+    struct device *rtc = NULL;
+    int r;
+
+    if (m->state != RUN_SUSPENDED) {
+        return err_set(err, EINVAL, "Unable to wake up: guest is not in suspended state");
+    }
+    LIST_FOREACH (&m->devices, it) {
+        struct device *dev = CONTAINER_OF(it, struct device, link);
+
+        if (str_eq(dev->cls->name, "mc146818rtc")) {
+            rtc = dev;
+        }
+    }
+    m->waking = true;
+    r = machine_reset(m, CAUSE_NONE, err);
+    m->waking = false;
+    if (r == 0) {
+        if (rtc != NULL) {
+            rtc_set_nvram(rtc, 0x0f, 0xfe);
+        }
+        if (m->pm != NULL) {
+            acpi_pm_wake(m->pm);
+        }
+        machine_event(m, "WAKEUP", NULL);
+        m->state = RUN_PAUSED;
+        r = machine_run(m, err);
+    }
+    return r;
 }
 
 void machine_pause(struct machine *m, enum run_state state)
@@ -273,7 +382,12 @@ int machine_reset(struct machine *m, enum shutdown_cause cause, struct err **err
 
         device_reset(dev);
     }
-    r = boot_load(&m->boot, &m->mem, err);
+    if (m->waking) {
+        /* RAM is as the sleeping guest left it, the firmware below 1 MiB included. */
+        r = 0;
+    } else {
+        r = boot_load(&m->boot, &m->mem, err);
+    }
     for (unsigned i = 0; i < m->n_vcpus && r == 0; i++) {
         r = vcpu_reset(&m->vcpus[i], err);
     }
@@ -338,6 +452,13 @@ static void serve_requests(void *arg)
         if (m->internal_error_exits) {
             loop_quit(m->loop, 1);
         }
+    } else if (m->io_error_request) {
+        m->io_error_request = false;
+        machine_pause(m, RUN_IO_ERROR);
+    } else if (m->suspend_request) {
+        m->suspend_request = false;
+        machine_pause(m, RUN_SUSPENDED);
+        machine_event(m, "SUSPEND", NULL);
     } else if (reset != CAUSE_NONE) {
         if (m->no_reboot && reset != CAUSE_HOST_QMP_SYSTEM_RESET) {
             serve_shutdown(m, reset);
@@ -377,6 +498,18 @@ void machine_request_reset(struct machine *m, enum shutdown_cause cause)
 void machine_request_internal_error(struct machine *m)
 {
     m->error_request = true;
+    post_request(m);
+}
+
+void machine_request_io_error(struct machine *m)
+{
+    m->io_error_request = true;
+    post_request(m);
+}
+
+void machine_request_suspend(struct machine *m)
+{
+    m->suspend_request = true;
     post_request(m);
 }
 

@@ -10,6 +10,8 @@
  *     PRELAUNCH -> RUNNING <-> PAUSED
  *     RUNNING -> SHUTDOWN (guest powered off under -no-shutdown) -> (reset) -> PAUSED
  *     RUNNING -> INTERNAL_ERROR (the accelerator gave up)
+ *     RUNNING -> SUSPENDED (guest sleeps) -> (wake-up) -> RUNNING
+ *     RUNNING -> IO_ERROR (a disk failed under werror=stop) -> RUNNING
  */
 #pragma once
 
@@ -26,12 +28,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MACHINE_MAX_VCPUS = 64, MACHINE_MAX_ALLOWED = 32 };
+enum {
+    MACHINE_MAX_VCPUS = 64,
+    MACHINE_MAX_ALLOWED = 32,
+    MACHINE_MAX_DATA_DIRS = 8,
+    MACHINE_FIRST_SLOT = 32, /* below: RAM */
+};
 
+struct acpi_pm;
+struct block_req;
 struct cpu_model;
+struct display;
 struct device;
 struct machine;
 struct machine_class;
+struct pci_bus;
 struct hash;
 
 enum run_state {
@@ -43,6 +54,13 @@ enum run_state {
     RUN_IO_ERROR,
     RUN_WATCHDOG,
     RUN_INMIGRATE,
+    RUN_SUSPENDED,
+    RUN_POSTMIGRATE,
+    RUN_FINISH_MIGRATE,
+    RUN_SAVE_VM,
+    RUN_RESTORE_VM,
+    RUN_GUEST_PANICKED,
+    RUN_DEBUG,
 };
 
 /* Why the machine goes down or is reset; the names are QMP's (ShutdownCause). */
@@ -100,6 +118,23 @@ struct machine {
     struct cpu_model *cpu; /* owned */
     struct boot boot;      /* what is loaded before the first instruction and after each reset */
 
+    /* PCI. */
+    struct pci_bus *pci_root; /* the board's; NULL: there is no PCI */
+    struct list pci_buses;    /* all of them */
+    uint32_t pci_address;     /* port 0xcf8 */
+    uint64_t memory_slots[8]; /* bit n: the accelerator's slot MACHINE_FIRST_SLOT + n is used */
+    char *data_dirs[MACHINE_MAX_DATA_DIRS]; /* owned: -L */
+    unsigned n_data_dirs;
+    struct list ide_buses;    /* struct ide_bus.link */
+    struct list inputs;       /* struct input_handler.link */
+    int pointer_x, pointer_y; /* last absolute position */
+    struct acpi_pm *pm;       /* the board's power management; NULL: none */
+    uint64_t flash_bytes;     /* of the flash device that came last */
+    bool s3_off, s4_off;
+    char *type_name;         /* owned: -machine as the user wrote it */
+    struct list retries;     /* struct block_req.link: failed, to be tried again */
+    struct display *display; /* what -vnc and screendump show; borrowed */
+
     void (*irq_watch)(void *arg, unsigned gsi, int level); /* tests without accelerator */
     void *irq_watch_arg;
     struct list devices; /* struct device.link, in order of creation */
@@ -111,6 +146,7 @@ struct machine {
     enum run_state state;
     bool stop_requested; /* vCPUs have to park */
     bool no_reboot;
+    bool snapshot_mode; /* -snapshot: images are not changed */
     bool no_shutdown;
     char *name; /* owned; NULL without -name */
     uint8_t uuid[16];
@@ -129,9 +165,10 @@ struct machine {
     void *powerdown_arg;
     enum shutdown_cause shutdown_request;
     enum shutdown_cause reset_request;
-    bool error_request;
+    bool error_request, io_error_request, suspend_request;
     bool internal_error_exits; /* nobody could look at the stopped machine */
     bool request_posted;
+    bool waking; /* a reset that keeps RAM */
     bool quitting;
 };
 
@@ -153,6 +190,13 @@ int machine_allow_path(struct machine *m, const char *path, bool write, struct e
 /* The line of a GSI. */
 struct irq machine_irq(struct machine *m, unsigned gsi);
 
+/* Shows the guest memory of ours at gpa (whole pages), until unmapped: video memory, ROMs. */
+int machine_map_memory(struct machine *m, uint64_t gpa, uint64_t size, void *host, bool read_only,
+                       unsigned *ret_slot);
+void machine_unmap_memory(struct machine *m, unsigned slot);
+/* A message-signalled interrupt. */
+void machine_send_msi(struct machine *m, uint64_t address, uint32_t data);
+
 /* The vCPUs' threads; the machine stays paused. Main loop, once. */
 int machine_start_vcpus(struct machine *m, struct err **err) MUST_CHECK;
 
@@ -168,6 +212,12 @@ void machine_request_reset(struct machine *m, enum shutdown_cause cause);
 /* Ends the program with that status, without events; no vCPU runs another instruction. */
 void machine_quit(struct machine *m, int status);
 void machine_request_internal_error(struct machine *m);
+/* Stops with state io-error; the request is submitted again when the machine goes on. */
+void machine_request_io_error(struct machine *m);
+void machine_retry(struct machine *m, struct block_req *req);
+/* The guest sleeps (ACPI S3) until machine_wakeup(). */
+void machine_request_suspend(struct machine *m);
+int machine_wakeup(struct machine *m, struct err **err);
 
 void machine_event(struct machine *m, const char *name, const char *json_fmt, ...) PRINTF(3, 4);
 void machine_listen(struct machine *m, struct machine_listener *l, machine_event_fn *fn, void *arg);

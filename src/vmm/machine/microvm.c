@@ -115,7 +115,7 @@ static int microvm_init(struct machine *m, struct err **err)
         r = accel_make_irqchip(m->accel, mv->pit, err);
     }
     if (r == 0) {
-        r = add_device(m, "i8042", NULL, err);
+        r = add_device(m, "i8042,keyboard=off", NULL, err);
     }
     if (r == 0 && ged != NULL) {
         r = add_device(m, ged, NULL, err);

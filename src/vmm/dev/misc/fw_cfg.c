@@ -15,8 +15,8 @@
 
 enum {
     PORT = 0x510,
-    MAX_ITEMS = 64,
-    MAX_FILES = 40,
+    MAX_ITEMS = 96,
+    MAX_FILES = 64,
     FILE_NAME_BYTES = 56,
     DIR_ENTRY_BYTES = 64,
     ID_DMA = 2,
@@ -48,7 +48,7 @@ struct fw_cfg {
 static struct item *find(struct fw_cfg *f, uint16_t key)
 {
     for (unsigned i = 0; i < f->n_items; i++) {
-        if (f->items[i].key == (key & 0x3fff)) {
+        if (f->items[i].key == (key & 0xbfff)) {
             return &f->items[i];
         }
     }

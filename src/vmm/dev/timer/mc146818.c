@@ -6,6 +6,8 @@
  * The time of day is the host's clock plus an offset that changes when the guest sets the clock.
  * The periodic interrupt, alarm and update-ended interrupt raise IRQ 8.
  */
+#include "vmm/dev/timer/mc146818.h"
+
 #include "base/log.h"
 #include "os/loop.h"
 #include "vmm/dev/device.h"
@@ -356,6 +358,11 @@ static void rtc_destroy(struct device *dev)
     struct rtc *r = (struct rtc *)dev;
 
     r->timer = loop_source_free(r->timer);
+}
+
+void rtc_set_nvram(struct device *dev, unsigned index, uint8_t value)
+{
+    ((struct rtc *)dev)->nvram[index % NVRAM_BYTES] = value;
 }
 
 const struct device_class mc146818_class = {

@@ -9,6 +9,7 @@
 #include "vmm/dev/virtio/virtio.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define F_SEG_MAX      (1ull << 2)
@@ -327,3 +328,11 @@ static const struct virtio_class blk_virtio = {
 
 const struct device_class virtio_blk_class =
     VIRTIO_DEVICE_CLASS("virtio-blk-device", "disk", struct blk, blk_opts, &blk_virtio);
+
+static void blk_boot_path(const struct device *dev, char *buf, size_t len)
+{
+    (void)snprintf(buf, len, "scsi@%x/disk@0,0", ((const struct pci_dev *)dev)->devfn >> 3);
+}
+
+const struct device_class virtio_blk_pci_class =
+    VIRTIO_PCI_CLASS("virtio-blk-pci", "disk", struct blk, blk_opts, &blk_virtio, blk_boot_path);

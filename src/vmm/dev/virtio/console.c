@@ -315,6 +315,10 @@ static const struct virtio_class bus_virtio = {
 const struct device_class virtio_serial_class = VIRTIO_DEVICE_CLASS(
     "virtio-serial-device", "consoles and serial ports", struct serial_bus, bus_opts, &bus_virtio);
 
+const struct device_class virtio_serial_pci_class =
+    VIRTIO_PCI_CLASS("virtio-serial-pci", "consoles and serial ports", struct serial_bus, bus_opts,
+                     &bus_virtio, NULL);
+
 /* ---- ports ---- */
 
 static const struct opt port_opts[] = {

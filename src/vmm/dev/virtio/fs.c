@@ -109,3 +109,6 @@ static const struct virtio_class fs_virtio = {
 
 const struct device_class virtio_fs_class =
     VIRTIO_DEVICE_CLASS("virtio-fs-device", "folder of the host", struct fs, fs_opts, &fs_virtio);
+
+const struct device_class virtio_fs_pci_class =
+    VIRTIO_PCI_CLASS("virtio-fs-pci", "folder of the host", struct fs, fs_opts, &fs_virtio, NULL);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * mmio.c - virtio over memory-mapped registers (virtio 1.2, 4.2), version 2, and the state that all
- * virtio devices share.
+ * mmio.c - virtio over memory-mapped registers (virtio 1.2, 4.2), version 2.
  */
 #include "vmm/dev/virtio/virtio.h"
 
@@ -11,8 +10,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 enum {
     R_MAGIC = 0x00,
@@ -46,7 +43,6 @@ enum {
     R_CONFIG_GENERATION = 0xfc,
     R_CONFIG = 0x100,
     REGION_BYTES = 0x200,
-    MAX_CONFIG = 0x100,
 
     MAGIC = 0x74726976,  /* "virt" */
     VENDOR = 0x52495656, /* "VVIR" */
@@ -57,165 +53,13 @@ static void update_irq(struct virtio_dev *vd)
     irq_set(&vd->irq, vd->isr != 0);
 }
 
-void virtio_notify(struct virtio_dev *vd, struct vq *vq)
-{
-    if (vq_should_notify(vq)) {
-        vd->isr |= VIRTIO_ISR_QUEUE;
-        update_irq(vd);
-    }
-}
-
-void virtio_config_changed(struct virtio_dev *vd)
-{
-    vd->config_generation++;
-    if ((vd->status & VIRTIO_S_DRIVER_OK) != 0) {
-        vd->isr |= VIRTIO_ISR_CONFIG;
-        update_irq(vd);
-    }
-}
-
-void virtio_broken(struct virtio_dev *vd, const char *why)
-{
-    LOG_LIMITED(LOG_WARN, "%s: the guest's driver broke the rules: %s", vd->dev.cls->name, why);
-    vd->status |= VIRTIO_S_NEEDS_RESET;
-    virtio_config_changed(vd);
-}
-
-struct vq_elem *virtio_pop(struct virtio_dev *vd, struct vq *vq)
-{
-    struct vq_elem *e = NULL;
-    int r;
-
-    if (!virtio_ready(vd)) {
-        return NULL;
-    }
-    r = vq_pop(vq, &e);
-    if (r == -EINVAL) {
-        virtio_broken(vd, "bad descriptors");
-    }
-    return r == 1 ? e : NULL;
-}
-
-static void serve(struct virtio_dev *vd, unsigned index)
-{
-    if (virtio_ready(vd) && vd->queues[index].ready) {
-        vd->cls->handle_queue(vd, index);
-    }
-}
-
-static void on_kick(int fd, uint32_t events, void *arg)
-{
-    struct virtio_dev *vd = arg;
-    uint64_t count;
-
-    (void)events;
-    (void)!read(fd, &count, sizeof(count));
-    for (unsigned i = 0; i < vd->n_queues; i++) {
-        if (vd->kick_fds[i] == fd) {
-            serve(vd, i);
-            return;
-        }
-    }
-}
-
-/* One eventfd a queue, which the accelerator signals on a write of the queue's number to
- * QUEUE_NOTIFY. Where it cannot, and in tests, the write comes to virtio_mmio_write(). */
-static int make_kicks(struct virtio_dev *vd, struct err **err)
-{
-    struct accel *a = vd->dev.m->accel;
-
-    for (unsigned i = 0; i < vd->n_queues; i++) {
-        uint64_t match = i;
-        int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        int r;
-
-        if (fd < 0) {
-            return err_set(err, errno, "cannot make an eventfd: %s", strerror(errno));
-        }
-        vd->kick_fds[i] = fd;
-        r = loop_add_fd(vd->loop, fd, EPOLLIN, on_kick, vd, &vd->kick_sources[i]);
-        if (r < 0) {
-            return err_set(err, -r, "cannot watch an eventfd: %s", strerror(-r));
-        }
-        if (a != NULL && vd->opt_ioeventfd) {
-            (void)accel_ioeventfd(a, fd, false, vd->gpa + R_QUEUE_NOTIFY, 4, &match, true);
-        }
-    }
-    return 0;
-}
-
-int virtio_set_queues(struct virtio_dev *vd, unsigned n, struct err **err)
-{
-    vd->queues = calloc(n, sizeof(*vd->queues));
-    vd->kick_fds = calloc(n, sizeof(*vd->kick_fds));
-    vd->kick_sources = calloc(n, sizeof(struct loop_source *));
-    if (n > VIRTIO_MAX_QUEUES || vd->queues == NULL || vd->kick_fds == NULL ||
-        vd->kick_sources == NULL) {
-        return err_set(err, ENOMEM, "no memory for %u queues", n);
-    }
-    vd->n_queues = n;
-    for (unsigned i = 0; i < n; i++) {
-        vq_init(&vd->queues[i], &vd->dev.m->mem, vd->cls->queue_size);
-        vd->kick_fds[i] = -1;
-    }
-    return 0;
-}
-
-void virtio_core_reset(struct virtio_dev *vd)
-{
-    vd->status = 0;
-    vd->isr = 0;
-    vd->driver_features = 0;
-    vd->device_features_sel = vd->driver_features_sel = vd->queue_sel = vd->shm_sel = 0;
-    for (unsigned i = 0; i < vd->n_queues; i++) {
-        vq_reset(&vd->queues[i]);
-    }
-    if (vd->cls->reset != NULL) {
-        vd->cls->reset(vd);
-    }
-    update_irq(vd);
-}
-
-void virtio_set_status(struct virtio_dev *vd, uint8_t status)
-{
-    bool was_ready = virtio_ready(vd);
-
-    if (status == 0) {
-        virtio_core_reset(vd);
-        return;
-    }
-    /* FEATURES_OK stays clear when the driver wants what we do not have (2.2.2, 3.1.1). */
-    if ((status & VIRTIO_S_FEATURES_OK) != 0 && (vd->status & VIRTIO_S_FEATURES_OK) == 0 &&
-        ((vd->driver_features & ~vd->device_features) != 0 ||
-         (vd->driver_features & VIRTIO_F_VERSION_1) == 0)) {
-        status &= (uint8_t)~VIRTIO_S_FEATURES_OK;
-    }
-    vd->status = (uint8_t)(status | (vd->status & VIRTIO_S_NEEDS_RESET));
-    if (!was_ready && virtio_ready(vd) && vd->cls->started != NULL) {
-        vd->cls->started(vd);
-    }
-}
-
-static uint32_t config_read(struct virtio_dev *vd, uint64_t off, unsigned size)
-{
-    uint8_t config[MAX_CONFIG + 8] = { 0 };
-    uint32_t v = 0;
-
-    if (vd->cls->get_config != NULL) {
-        vd->cls->get_config(vd, config);
-    }
-    memset(config + vd->cls->config_size, 0, sizeof(config) - vd->cls->config_size);
-    memcpy(&v, config + off, size <= 4 ? size : 4);
-    return v;
-}
-
 uint64_t virtio_mmio_read(void *dev, uint64_t off, unsigned size)
 {
     struct virtio_dev *vd = dev;
     const struct vq *vq = vd->queue_sel < vd->n_queues ? &vd->queues[vd->queue_sel] : NULL;
 
     if (off >= R_CONFIG) {
-        return config_read(vd, off - R_CONFIG, size);
+        return virtio_config_read(vd, off - R_CONFIG, size);
     }
     if (size != 4) {
         return 0; /* (4.2.2.2) */
@@ -284,12 +128,7 @@ static void queue_write(struct virtio_dev *vd, uint64_t off, uint32_t v)
         break;
     case R_QUEUE_READY:
         if (v == 1 && !vq->ready) {
-            vq->ready = true;
-            vq_start(vq, virtio_has(vd, VIRTIO_F_RING_PACKED), virtio_has(vd, VIRTIO_F_EVENT_IDX),
-                     virtio_has(vd, VIRTIO_F_INDIRECT_DESC));
-            if (vq->broken) {
-                virtio_broken(vd, "a queue that is not in memory");
-            }
+            virtio_start_queue(vd, vq);
         } else if (v == 0 && vq->ready) {
             vq_reset(vq);
         }
@@ -305,13 +144,7 @@ void virtio_mmio_write(void *dev, uint64_t off, uint64_t value, unsigned size)
     uint32_t v = (uint32_t)value;
 
     if (off >= R_CONFIG) {
-        uint8_t bytes[8];
-        size_t at = off - R_CONFIG;
-
-        le64_put(bytes, value);
-        if (vd->cls->set_config != NULL && range_within(at, size, vd->cls->config_size)) {
-            vd->cls->set_config(vd, at, bytes, size);
-        }
+        virtio_config_write(vd, off - R_CONFIG, value, size);
         return;
     }
     if (size != 4) {
@@ -333,14 +166,7 @@ void virtio_mmio_write(void *dev, uint64_t off, uint64_t value, unsigned size)
         vd->queue_sel = v;
         break;
     case R_QUEUE_NOTIFY:
-        /* On the device's loop, as from the accelerator. */
-        if ((v & 0xffff) < vd->n_queues && vd->kick_fds[v & 0xffff] >= 0) {
-            uint64_t one = 1;
-
-            (void)!write(vd->kick_fds[v & 0xffff], &one, sizeof(one));
-        } else if ((v & 0xffff) < vd->n_queues) {
-            serve(vd, v & 0xffff);
-        }
+        virtio_kick(vd, v & 0xffff);
         break;
     case R_INTERRUPT_ACK:
         vd->isr &= (uint8_t)~v;
@@ -362,26 +188,47 @@ static const struct io_ops mmio_io = { .read = virtio_mmio_read,
                                        .write = virtio_mmio_write,
                                        .max_size = 4 };
 
+static void mmio_interrupt(struct virtio_dev *vd, int what)
+{
+    if (what >= 0) {
+        vd->isr |= VIRTIO_ISR_QUEUE;
+    } else if (what == VIRTIO_INTERRUPT_CONFIG) {
+        vd->isr |= VIRTIO_ISR_CONFIG;
+    }
+    update_irq(vd);
+}
+
+static const struct virtio_transport mmio_transport = { .interrupt = mmio_interrupt };
+
 int virtio_mmio_realize(struct device *dev, struct err **err)
 {
     struct virtio_dev *vd = (struct virtio_dev *)dev;
     struct machine *m = dev->m;
     int r;
 
-    vd->cls = dev->cls->virtio;
-    vd->loop = m->loop;
-    vd->device_features = VIRTIO_F_VERSION_1 | (vd->opt_packed ? VIRTIO_F_RING_PACKED : 0) |
-                          (vd->opt_indirect ? VIRTIO_F_INDIRECT_DESC : 0) |
-                          (vd->opt_event_idx ? VIRTIO_F_EVENT_IDX : 0);
-    if (vd->opt_force_legacy || vd->opt_iommu) {
-        return err_set(err, ENOTSUP, "force-legacy and iommu_platform are not supported");
+    if (m->cls->claim_virtio == NULL) {
+        return err_set(err, ENODEV,
+                       "machine '%s' has no places for virtio by memory-mapped "
+                       "registers: use the -pci form of the device",
+                       m->cls->name);
     }
-    r = vd->cls->init(vd, err);
+    if (vd->opt_force_legacy) {
+        return err_set(err, ENOTSUP, "force-legacy=on is not supported");
+    }
+    r = virtio_core_init(vd, &mmio_transport, err);
     if (r == 0) {
         r = m->cls->claim_virtio(m, dev, &vd->gpa, &vd->irq, err);
     }
-    if (r == 0 && m->loop != NULL) {
-        r = make_kicks(vd, err);
+    if (r == 0) {
+        r = virtio_make_kicks(vd, err);
+    }
+    for (unsigned i = 0; r == 0 && i < vd->n_queues; i++) {
+        uint64_t match = i;
+
+        if (m->accel != NULL && vd->opt_ioeventfd) {
+            (void)accel_ioeventfd(m->accel, vd->kick_fds[i], false, vd->gpa + R_QUEUE_NOTIFY, 4,
+                                  &match, true);
+        }
     }
     return r == 0 ? iobus_add(&m->mmio, vd->gpa, REGION_BYTES, &mmio_io, dev, dev->cls->name, err)
                   : r;
@@ -394,18 +241,5 @@ void virtio_mmio_reset(struct device *dev)
 
 void virtio_mmio_destroy(struct device *dev)
 {
-    struct virtio_dev *vd = (struct virtio_dev *)dev;
-
-    for (unsigned i = 0; i < vd->n_queues; i++) {
-        vd->kick_sources[i] = loop_source_free(vd->kick_sources[i]);
-    }
-    if (vd->cls != NULL && vd->cls->done != NULL) {
-        vd->cls->done(vd);
-    }
-    for (unsigned i = 0; i < vd->n_queues; i++) {
-        close_fdp(&vd->kick_fds[i]);
-    }
-    free(vd->queues);
-    free(vd->kick_fds);
-    free(vd->kick_sources);
+    virtio_core_done((struct virtio_dev *)dev);
 }

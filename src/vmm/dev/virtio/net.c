@@ -15,7 +15,15 @@
 #define F_MAC    (1ull << 5)
 #define F_STATUS (1ull << 16)
 
-enum { RX = 0, TX = 1, HEADER_BYTES = 12, CONFIG_BYTES = 12, LINK_UP = 1, MAC_BYTES = 6 };
+enum {
+    RX = 0,
+    TX = 1,
+    MAX_HEADER = 12,
+    LEGACY_HEADER = 10,
+    CONFIG_BYTES = 12,
+    LINK_UP = 1,
+    MAC_BYTES = 6
+};
 
 struct net {
     struct virtio_dev vd;
@@ -35,11 +43,18 @@ static const struct opt net_opts[] = {
     OPT_END,
 };
 
+/* Legacy drivers know no num_buffers (5.1.6.1). */
+static size_t header_bytes(const struct net *net)
+{
+    return virtio_has(&net->vd, VIRTIO_F_VERSION_1) ? MAX_HEADER : LEGACY_HEADER;
+}
+
 static bool net_receive(void *arg, const uint8_t *frame, size_t len)
 {
     struct net *net = arg;
     struct vq *vq = &net->vd.queues[RX];
-    uint8_t header[HEADER_BYTES] = { 0 };
+    uint8_t header[MAX_HEADER] = { 0 };
+    size_t header_len = header_bytes(net);
     struct vq_elem *e;
 
     if (!virtio_ready(&net->vd) || !vq->ready) {
@@ -55,13 +70,13 @@ static bool net_receive(void *arg, const uint8_t *frame, size_t len)
         }
     }
     le16_put(header + 10, 1); /* num_buffers (5.1.6.1) */
-    if (iov_size(e->in, e->n_in) < HEADER_BYTES + len) {
+    if (iov_size(e->in, e->n_in) < header_len + len) {
         vq_unpop(vq, e);
         return true; /* a frame that does not fit is dropped (5.1.6.3.1) */
     }
-    (void)iov_write(e->in, e->n_in, 0, header, sizeof(header));
-    (void)iov_write(e->in, e->n_in, HEADER_BYTES, frame, len);
-    vq_push(vq, e, (uint32_t)(HEADER_BYTES + len));
+    (void)iov_write(e->in, e->n_in, 0, header, header_len);
+    (void)iov_write(e->in, e->n_in, header_len, frame, len);
+    vq_push(vq, e, (uint32_t)(header_len + len));
     virtio_notify(&net->vd, vq);
     return true;
 }
@@ -70,6 +85,7 @@ static void transmit(struct net *net)
 {
     struct vq *vq = &net->vd.queues[TX];
     struct vq_elem *e;
+    size_t header_len = header_bytes(net);
     bool pushed = false;
 
     vq_enable_notify(vq, false);
@@ -88,9 +104,8 @@ static void transmit(struct net *net)
             continue;
         }
         len = iov_size(e->out, e->n_out);
-        n = len > HEADER_BYTES
-                ? iov_slice(e->out, e->n_out, HEADER_BYTES, len - HEADER_BYTES, part, 64)
-                : 0;
+        n = len > header_len ? iov_slice(e->out, e->n_out, header_len, len - header_len, part, 64)
+                             : 0;
         if (n > 0 && net->nd->cls->send(net->nd, part, n) == -EAGAIN) {
             vq_unpop(vq, e); /* net_ready() comes back for it */
             break;
@@ -216,3 +231,12 @@ static const struct virtio_class net_virtio = {
 
 const struct device_class virtio_net_class =
     VIRTIO_DEVICE_CLASS("virtio-net-device", "network card", struct net, net_opts, &net_virtio);
+
+static void net_boot_path(const struct device *dev, char *buf, size_t len)
+{
+    (void)snprintf(buf, len, "ethernet@%x/ethernet-phy@0",
+                   ((const struct pci_dev *)dev)->devfn >> 3);
+}
+
+const struct device_class virtio_net_pci_class = VIRTIO_PCI_CLASS(
+    "virtio-net-pci", "network card", struct net, net_opts, &net_virtio, net_boot_path);

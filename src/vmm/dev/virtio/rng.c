@@ -74,3 +74,6 @@ static const struct virtio_class rng_virtio = {
 
 const struct device_class virtio_rng_class = VIRTIO_DEVICE_CLASS(
     "virtio-rng-device", "entropy from the host", struct rng, rng_opts, &rng_virtio);
+
+const struct device_class virtio_rng_pci_class = VIRTIO_PCI_CLASS(
+    "virtio-rng-pci", "entropy from the host", struct rng, rng_opts, &rng_virtio, NULL);

@@ -3,8 +3,8 @@
  * virtio.h - virtio 1.2 devices, seen without their transport.
  *
  * A device type is a struct virtio_class: its features, configuration space and what to do when the
- * driver notifies a queue. A transport (mmio.c) carries registers and interrupts. Queue handlers
- * run on the device's loop with the machine's lock held.
+ * driver notifies a queue. A transport (mmio.c, pci.c) carries registers and interrupts. Queue
+ * handlers run on the device's loop with the machine's lock held.
  *
  * Device status (virtio 1.2, 2.1) moves RESET -> ACKNOWLEDGE -> DRIVER -> FEATURES_OK -> DRIVER_OK;
  * queues are served only in DRIVER_OK. A driver that breaks the rules gets NEEDS_RESET.
@@ -12,6 +12,7 @@
 #pragma once
 
 #include "os/loop.h"
+#include "vmm/bus/pci/pci.h"
 #include "vmm/dev/device.h"
 #include "vmm/dev/virtio/vq.h"
 #include "vmm/machine/machine.h"
@@ -33,8 +34,18 @@ enum {
     VIRTIO_ID_BLK = 2,
     VIRTIO_ID_CONSOLE = 3,
     VIRTIO_ID_RNG = 4,
+    VIRTIO_ID_BALLOON = 5,
+    VIRTIO_ID_SCSI = 8,
     VIRTIO_ID_9P = 9,
+    VIRTIO_ID_GPU = 16,
+    VIRTIO_ID_INPUT = 18,
+    VIRTIO_ID_VSOCK = 19,
     VIRTIO_ID_FS = 26,
+
+    VIRTIO_INTERRUPT_CONFIG = -1,
+    VIRTIO_INTERRUPT_NONE = -2,
+
+    VIRTIO_NO_VECTOR = 0xffff,
 };
 
 /* Feature bits of every device (virtio 1.2, 6). */
@@ -45,6 +56,11 @@ enum {
 #define VIRTIO_F_RING_PACKED     (1ull << 34)
 
 struct virtio_dev;
+
+struct virtio_transport {
+    /* what: a queue's index, VIRTIO_INTERRUPT_CONFIG, or _NONE after a reset. */
+    void (*interrupt)(struct virtio_dev *vd, int what);
+};
 
 struct virtio_class {
     uint32_t id;
@@ -69,15 +85,17 @@ struct virtio_class {
         OPT_BOOL(T, vd.opt_event_idx, "event_idx", "on", "event index"),              \
         OPT_BOOL(T, vd.opt_ioeventfd, "ioeventfd", "on", "notifications by eventfd"), \
         OPT_BOOL(T, vd.opt_force_legacy, "force-legacy", "off", "accepted: off"),     \
-        OPT_BOOL(T, vd.opt_iommu, "iommu_platform", "off", "accepted: off"),          \
-        OPT_U64(T, vd.opt_bootindex, "bootindex", "0", "place in the boot order")
+        OPT_BOOL(T, vd.opt_iommu, "iommu_platform", "off", "accepted: off")
 
 struct virtio_dev {
-    struct device dev;
+    union {
+        struct device dev;
+        struct pci_dev pci; /* of the PCI transport */
+    };
     const struct virtio_class *cls;
+    const struct virtio_transport *transport;
     struct loop *loop; /* where queues are served; the main loop unless init chose another */
     bool opt_packed, opt_indirect, opt_event_idx, opt_ioeventfd, opt_force_legacy, opt_iommu;
-    uint64_t opt_bootindex;
 
     uint64_t device_features;
     uint64_t driver_features;
@@ -94,6 +112,11 @@ struct virtio_dev {
     uint64_t gpa;
     struct irq irq;
     uint32_t device_features_sel, driver_features_sel, queue_sel, shm_sel;
+    struct virtio_pci *on_pci; /* owned by the PCI transport */
+    /* Options of the PCI transport (virtio_pci_opts). */
+    uint32_t opt_vectors;
+    char *opt_disable_legacy;
+    bool opt_disable_modern, opt_page_per_vq, opt_ats, opt_aer;
 };
 
 /* The realize, reset and destroy of a class whose .virtio is set: virtio over MMIO. */
@@ -122,13 +145,33 @@ void virtio_broken(struct virtio_dev *vd, const char *why);
 /* vq_pop() with virtio_broken() on bad rings; NULL when empty or broken. */
 struct vq_elem *virtio_pop(struct virtio_dev *vd, struct vq *vq);
 
+/* For transports. */
+int virtio_core_init(struct virtio_dev *vd, const struct virtio_transport *transport,
+                     struct err **err) MUST_CHECK;
+void virtio_core_done(struct virtio_dev *vd);
 void virtio_core_reset(struct virtio_dev *vd);
 void virtio_set_status(struct virtio_dev *vd, uint8_t status);
+int virtio_make_kicks(struct virtio_dev *vd, struct err **err) MUST_CHECK;
+void virtio_kick(struct virtio_dev *vd, unsigned index);
+void virtio_serve(struct virtio_dev *vd, unsigned index);
+void virtio_start_queue(struct virtio_dev *vd, struct vq *vq);
+uint32_t virtio_config_read(struct virtio_dev *vd, uint64_t off, unsigned size);
+void virtio_config_write(struct virtio_dev *vd, uint64_t off, uint64_t value, unsigned size);
 
-/* A table entry's common half. */
+extern const struct pci_class virtio_pci;
+extern const struct opt virtio_pci_opts[];
+int virtio_pci_realize(struct device *dev, struct err **err);
+
+/* A table entry's common half: the device by memory-mapped registers, and on PCI. */
 #define VIRTIO_DEVICE_CLASS(name_, desc_, T, opts_, vclass_)                                       \
     {                                                                                              \
         .name = (name_), .bus = "virtio-bus", .desc = (desc_), .opts = (opts_), .size = sizeof(T), \
         .realize = virtio_mmio_realize, .reset = virtio_mmio_reset,                                \
         .destroy = virtio_mmio_destroy, .virtio = (vclass_)                                        \
+    }
+#define VIRTIO_PCI_CLASS(name_, desc_, T, opts_, vclass_, boot_)                                   \
+    {                                                                                              \
+        .name = (name_), .bus = "PCI", .desc = (desc_), .opts = (opts_), .size = sizeof(T),        \
+        .realize = pci_realize, .reset = pci_reset, .destroy = pci_destroy,                        \
+        .bus_opts = virtio_pci_opts, .virtio = (vclass_), .pci = &virtio_pci, .boot_path = (boot_) \
     }
