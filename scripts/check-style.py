@@ -24,7 +24,7 @@ BANNED = {
     r"__attribute__\s*\(\s*\(\s*constructor": "register in an explicit table",
 }
 FOLDERS = {"src", "include", "tests", "fuzz", "scripts", "bench"}
-NAME = re.compile(r"^[a-z0-9.-]+(_[a-z0-9.-]+){0,2}$")
+NAME = re.compile(r"^[a-z0-9.-]+(_[a-z0-9.-]+){0,2}(\.S)?$")
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"", re.S)
 
 

@@ -94,6 +94,7 @@ struct chardev_stream {
     void (*on_hangup)(struct chardev *chr);
     /* Filters input (stdio's escape key); NULL: as it is. */
     void (*filter)(struct chardev *chr, const uint8_t *buf, size_t len);
+    size_t (*filter_room)(struct chardev *chr); /* how much it takes; with filter */
 };
 int chardev_stream_open(struct chardev_stream *s, struct chardev *chr, int fd_in, int fd_out,
                         struct err **err) MUST_CHECK;

@@ -16,7 +16,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { ESCAPE_KEY = 0x01 };
+enum { ESCAPE_KEY = 0x01, PENDING = 4096 };
 
 struct stdio_chr {
     struct chardev chr;
@@ -24,6 +24,9 @@ struct stdio_chr {
     bool mux;
     bool escaped;
     bool signals;
+    /* What the front end has no room for yet: the escape key works also when the guest is stuck. */
+    uint8_t pending[PENDING];
+    size_t n_pending;
 };
 
 static struct termios saved_terminal;
@@ -111,11 +114,32 @@ static void escape(struct stdio_chr *c, uint8_t key)
         help(c);
         break;
     case ESCAPE_KEY:
-        chardev_input(&c->chr, &key, 1);
+        c->pending[c->n_pending++] = key;
         break;
     default:
         break;
     }
+}
+
+static void deliver(struct stdio_chr *c)
+{
+    size_t room;
+
+    while (c->n_pending > 0 && (room = chardev_room(&c->chr)) > 0) {
+        size_t n = room < c->n_pending ? room : c->n_pending;
+        uint8_t part[64];
+
+        n = n < sizeof(part) ? n : sizeof(part);
+        memcpy(part, c->pending, n);
+        c->n_pending -= n;
+        memmove(c->pending, c->pending + n, c->n_pending);
+        chardev_input(&c->chr, part, n);
+    }
+}
+
+static size_t filter_room(struct chardev *chr)
+{
+    return PENDING - ((struct stdio_chr *)chr)->n_pending;
 }
 
 static void filter(struct chardev *chr, const uint8_t *buf, size_t len)
@@ -129,9 +153,10 @@ static void filter(struct chardev *chr, const uint8_t *buf, size_t len)
         } else if (buf[i] == ESCAPE_KEY) {
             c->escaped = true;
         } else {
-            chardev_input(chr, &buf[i], 1);
+            c->pending[c->n_pending++] = buf[i];
         }
     }
+    deliver(c);
 }
 
 static int stdio_open(struct chardev *chr, struct keyval *opts, struct err **err)
@@ -160,6 +185,7 @@ static int stdio_open(struct chardev *chr, struct keyval *opts, struct err **err
     terminal_raw(c->signals && !c->mux);
     if (c->mux) {
         c->s.filter = filter;
+        c->s.filter_room = filter_room;
         chr->max_frontends = 4;
     }
     chr->filename = strdup("stdio");
@@ -184,7 +210,12 @@ static void stdio_write(struct chardev *chr, const uint8_t *buf, size_t len)
 
 static void stdio_accept(struct chardev *chr)
 {
-    chardev_stream_accept(&((struct stdio_chr *)chr)->s);
+    struct stdio_chr *c = (struct stdio_chr *)chr;
+
+    deliver(c);
+    if (c->s.filter == NULL || filter_room(chr) > 0) {
+        chardev_stream_accept(&c->s);
+    }
 }
 
 const struct chardev_class chardev_stdio = {

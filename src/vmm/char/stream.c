@@ -123,11 +123,11 @@ static void on_input(int fd, uint32_t events, void *arg)
 {
     struct chardev_stream *s = arg;
     uint8_t buf[INPUT_CHUNK];
-    size_t room = s->filter != NULL ? 64 : chardev_room(s->chr);
+    size_t room = s->filter != NULL ? s->filter_room(s->chr) : chardev_room(s->chr);
     ssize_t n;
 
     (void)events;
-    if (chardev_room(s->chr) == 0) {
+    if (room == 0) {
         s->in_parked = true;
         (void)loop_fd_events(s->in, 0);
         return;

@@ -171,6 +171,24 @@ void device_reset(struct device *dev)
     }
 }
 
+void device_delete(struct device *dev)
+{
+    struct machine *m = dev->m;
+    AUTO_FREE char *id = dev->id != NULL ? strdup(dev->id) : NULL;
+    bool virtio_on_pci = dev->cls->virtio != NULL && dev->cls->pci != NULL;
+
+    (void)device_free(dev);
+    if (id == NULL) {
+        return;
+    }
+    if (virtio_on_pci) { /* the device proper, below its transport */
+        machine_event(m, "DEVICE_DELETED", "{\"path\": \"/machine/peripheral/%s/virtio-backend\"}",
+                      id);
+    }
+    machine_event(m, "DEVICE_DELETED", "{\"device\": \"%s\", \"path\": \"/machine/peripheral/%s\"}",
+                  id, id);
+}
+
 struct device *device_free(struct device *dev)
 {
     if (dev != NULL) {

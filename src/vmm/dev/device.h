@@ -84,6 +84,8 @@ int device_create(struct machine *m, const struct device_class *cls, struct keyv
 int device_create_text(struct machine *m, const char *text, struct device **ret, struct err **err)
     MUST_CHECK;
 void device_reset(struct device *dev);
+/* Takes it off a running machine and tells so (DEVICE_DELETED). Main loop. */
+void device_delete(struct device *dev);
 /* Takes it off the machine. */
 struct device *device_free(struct device *dev);
 DEFINE_CLEANUP(struct device, device_free)

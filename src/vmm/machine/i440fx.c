@@ -30,7 +30,10 @@ static int i440fx_machine_init(struct machine *m, struct err **err)
     if (r == 0 && pc->usb) {
         r = device_create_text(m, "piix3-usb-uhci,addr=1.2,id=usb", NULL, err);
     }
-    return r == 0 && pc->acpi ? device_create_text(m, "PIIX4_PM,addr=1.3", NULL, err) : r;
+    if (r == 0 && pc->acpi) {
+        r = device_create_text(m, "PIIX4_PM,addr=1.3", NULL, err);
+    }
+    return r == 0 && pc->acpi ? device_create_text(m, "acpi-pci-hotplug", NULL, err) : r;
 }
 
 const struct machine_class pc_class = {

@@ -119,10 +119,11 @@ struct machine {
     struct boot boot;      /* what is loaded before the first instruction and after each reset */
 
     /* PCI. */
-    struct pci_bus *pci_root; /* the board's; NULL: there is no PCI */
-    struct list pci_buses;    /* all of them */
-    uint32_t pci_address;     /* port 0xcf8 */
-    uint64_t memory_slots[8]; /* bit n: the accelerator's slot MACHINE_FIRST_SLOT + n is used */
+    struct pci_bus *pci_root;    /* the board's; NULL: there is no PCI */
+    struct list pci_buses;       /* all of them */
+    uint32_t pci_address;        /* port 0xcf8 */
+    struct device *acpi_hotplug; /* of the root bus; NULL: none */
+    uint64_t memory_slots[8];    /* bit n: the accelerator's slot MACHINE_FIRST_SLOT + n is used */
     char *data_dirs[MACHINE_MAX_DATA_DIRS]; /* owned: -L */
     unsigned n_data_dirs;
     struct list ide_buses;    /* struct ide_bus.link */

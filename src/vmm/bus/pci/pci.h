@@ -116,8 +116,6 @@ struct pci_class {
     void (*reset)(struct pci_dev *pd);
     /* After the core has stored what was written. */
     void (*config_written)(struct pci_dev *pd, unsigned off, unsigned size);
-    /* A slot that is served through registers of the function (NULL: none). */
-    bool (*may_unplug)(struct pci_dev *pd);
 };
 
 struct pci_dev {
@@ -145,7 +143,7 @@ struct pci_dev {
     struct pci_bus *secondary;      /* of bridges */
     uint8_t *rom;                   /* owned mapping */
     size_t rom_size;
-    bool unplug_asked;
+    bool unplug_asked, unplug_posted;
 };
 
 extern const struct opt pci_opts[];

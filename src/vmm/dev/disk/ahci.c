@@ -470,8 +470,7 @@ static struct cmd *collect(struct port *p, unsigned slot, const uint8_t *header,
         len = (le32_get(entry + 12) & 0x3fffff) + 1;
         to = gmem_map(mem_of(p), le64_get(entry), len, to_memory);
         if (to == NULL) {
-            cmd_free(c);
-            return NULL;
+            break; /* only an error when the command comes to need it: SeaBIOS leaves junk here */
         }
         c->iov[c->n_iov++] = (struct iovec) { .iov_base = to, .iov_len = len };
     }

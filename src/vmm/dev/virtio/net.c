@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "vmm/dev/virtio/virtio.h"
 #include "vmm/net/netdev.h"
+#include "vmm/net/nic.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -155,67 +156,30 @@ static void net_reset(struct virtio_dev *vd)
     ((struct net *)vd)->rx_starved = false;
 }
 
-static int parse_mac(struct net *net, struct err **err)
-{
-    static uint8_t next_mac = 0x56;
-    unsigned v[MAC_BYTES];
-    int end = 0;
-
-    if (net->mac_text == NULL) {
-        const uint8_t mac[MAC_BYTES] = { 0x52, 0x54, 0x00, 0x12, 0x34, next_mac++ };
-
-        memcpy(net->mac, mac, MAC_BYTES);
-        return 0;
-    }
-    if (sscanf(net->mac_text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5],
-               &end) != MAC_BYTES ||
-        net->mac_text[end] != '\0' || (v[0] & 1) != 0) {
-        return err_set(err, EINVAL, "mac=%s is no unicast address", net->mac_text);
-    }
-    for (unsigned i = 0; i < MAC_BYTES; i++) {
-        net->mac[i] = (uint8_t)v[i];
-    }
-    return 0;
-}
-
 static int net_init(struct virtio_dev *vd, struct err **err)
 {
     struct net *net = (struct net *)vd;
-    int r = parse_mac(net, err);
+    int r = nic_parse_mac(net->mac_text, net->mac, err);
 
     if (r < 0) {
         return r;
     }
-    if (net->netdev_id == NULL) {
-        return err_set(err, EINVAL, "netdev= is missing");
-    }
     if (net->mtu > 65535 || (net->mtu != 0 && net->mtu < 68)) {
         return err_set(err, EINVAL, "host_mtu must be 68 to 65535");
     }
-    net->nd = netdev_find(vd->dev.m, net->netdev_id);
-    if (net->nd == NULL) {
-        return err_set(err, ENOENT, "there is no netdev '%s'", net->netdev_id);
-    }
-    if (net->nd->receive != NULL) {
-        net->nd = NULL;
-        return err_set(err, EBUSY, "netdev '%s' is in use by another card", net->netdev_id);
+    r = nic_attach(vd->dev.m, net->netdev_id, net_receive, net_ready, net, &net->nd, err);
+    if (r < 0) {
+        return r;
     }
     vd->device_features |= F_MAC | F_STATUS | (net->mtu != 0 ? F_MTU : 0);
-    r = virtio_set_queues(vd, 2, err);
-    net->nd->receive = net_receive;
-    net->nd->ready = net_ready;
-    net->nd->arg = net;
-    return r;
+    return virtio_set_queues(vd, 2, err);
 }
 
 static void net_done(struct virtio_dev *vd)
 {
     struct net *net = (struct net *)vd;
 
-    if (net->nd != NULL) {
-        net->nd->receive = NULL;
-        net->nd->ready = NULL;
-    }
+    nic_detach(net->nd);
 }
 
 static const struct virtio_class net_virtio = {
