@@ -371,14 +371,14 @@ void jit_flush(struct cpu *cpu, struct cpu *self)
 
 /* /tmp/perf-PID.map, so that perf names compiled code; only with VIREO_PERF_MAP in the environment.
  */
-void jit_perf_map(struct jit *j, const struct block *b, uint32_t end)
+void jit_perf_map(struct jit *j, const struct block *b, uint32_t start, uint32_t end)
 {
     char line[96];
 
     if (j->perf_fd < 0)
         return;
     int n = snprintf(line, sizeof line, "%lx %x guest-%lx\n",
-                     (unsigned long)(uintptr_t)j->rx + b->e0, end - b->e0, (unsigned long)b->va);
+                     (unsigned long)(uintptr_t)j->rx + start, end - start, (unsigned long)b->va);
     if (write(j->perf_fd, line, (size_t)n) != n)
         j->perf_fd = -1;
 }

@@ -280,7 +280,16 @@ int jit_code_init(struct jit *j)
     j->emit = (struct emit) { .p = j->rw, .end = j->rw + JIT_HOT_BYTES };
     j->cold = (struct emit) { .p = j->emit.end, .end = j->emit.end + JIT_COLD_BYTES };
     make_thunks(j);
+    j->trimmed = j->emit.p;
     return 0;
+}
+
+void jit_code_trim(struct jit *j)
+{
+    if (j->emit.p >= j->trimmed && j->emit.p - j->trimmed < JIT_TRIM_BYTES)
+        return;
+    j->trimmed = j->emit.p;
+    (void)madvise(j->rw, JIT_CODE_BYTES, MADV_DONTNEED);
 }
 
 void jit_code_done(struct jit *j)

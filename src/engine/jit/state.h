@@ -39,6 +39,7 @@ enum {
     JIT_STACK_BYTES = 512 << 10,
     JIT_BLOCK_ROOM = 24 << 10, /* at least so much hot code memory before a block is begun */
     JIT_COLD_ROOM = 512,
+    JIT_TRIM_BYTES = 2 << 20,
     JIT_POSTS = 64,
 };
 
@@ -131,6 +132,7 @@ struct jit {
     struct cpu *cpu;
     uint8_t *rw, *rx;
     struct emit emit, cold;
+    uint8_t *trimmed;    /* how far code was written when the writable view was last let go */
     uint8_t *code_start; /* after the thunks, writable view */
     /* Thunks, writable view. _saved: flags are in SCR_FLAGS, not in RFLAGS. */
     uint8_t *t_exit, *t_slow, *t_fpu, *t_step, *t_step_saved, *t_link, *t_miss, *t_miss_saved;
@@ -171,6 +173,9 @@ struct jit {
 
 /* ---- code.c: memory and thunks ---- */
 int jit_code_init(struct jit *j);
+/* Lets go of the writable view's pages when many have been written: what is there stays, in the
+ * executable view, and each page comes back at the next write to it. */
+void jit_code_trim(struct jit *j);
 void jit_code_done(struct jit *j);
 static inline uint8_t *jit_rx(const struct jit *j, const uint8_t *rw)
 {
@@ -191,7 +196,7 @@ bool jit_full(const struct jit *j);
 void jit_drop_range(struct jit *j, uint64_t gpa, uint64_t len);
 int jit_mode_index(struct jit *j, uint32_t mode); /* -1: too many */
 void jit_take_posts(struct jit *j);
-void jit_perf_map(struct jit *j, const struct block *b, uint32_t end);
+void jit_perf_map(struct jit *j, const struct block *b, uint32_t start, uint32_t end);
 
 /* ---- translate.c ---- */
 struct code_page {

@@ -521,6 +521,7 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
     }
     describe(t);
     tr_plan_windows(t);
+    uint32_t start = here(t);
     if (t->live[0] == 0)
         put_plain_entries(t);
     else
@@ -531,6 +532,7 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
     jit_add(j, t->block_index, page.host, second.host);
     j->stats.blocks++;
     j->stats.insns += t->n;
-    jit_perf_map(j, b, here(t));
+    jit_code_trim(j);
+    jit_perf_map(j, b, start, here(t));
     return b;
 }

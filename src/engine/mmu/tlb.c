@@ -69,19 +69,13 @@ static void drop_names_in(struct tlb *tlb, uint64_t region)
     }
 }
 
-static void clear_all(struct tlb *tlb, unsigned from)
-{
-    for (unsigned index = 0; index < TLB_INDEXES; index++) {
-        for (unsigned slot = from; slot < tlb->slots; slot++) {
-            clear_slot(tlb, index, slot);
-        }
-    }
-}
-
+/* The memory is zeroed: all other slots are empty. */
 void tlb_init(struct tlb *tlb)
 {
     tlb->slots = TLB_MIN_SLOTS;
-    clear_all(tlb, 0);
+    for (unsigned index = 0; index < TLB_INDEXES; index++) {
+        clear_slot(tlb, index, 0);
+    }
     tlb->table_epoch = 1;
     tlb->large_lo = UINT64_MAX;
     tlb->large_hi = 0;
@@ -90,13 +84,11 @@ void tlb_init(struct tlb *tlb)
 void tlb_grow(struct cpu *cpu)
 {
     struct tlb *tlb = &cpu->tlb;
-    unsigned old = tlb->slots;
 
     tlb_flush(cpu, false);
     tlb->grow_wanted = false;
-    if (old < TLB_MAX_SLOTS) {
-        tlb->slots = 4 * old;
-        clear_all(tlb, old);
+    if (tlb->slots < TLB_MAX_SLOTS) {
+        tlb->slots *= 4;
     }
 }
 

@@ -101,12 +101,10 @@ static inline unsigned tlb_name_slot(uint64_t va)
     return (unsigned)tlb_hash(va) & (TLB_NAMES - 1);
 }
 
-/* The page below 2^16 that selects the slot beside this one. */
+/* A page that selects another slot; for most the first one, so that fresh memory is an empty TLB. */
 static inline uint64_t tlb_no_tag(unsigned slot)
 {
-    uint64_t other = slot ^ 1;
-
-    return (other ^ other >> TLB_HASH_BITS) << 12;
+    return slot == 0 ? 1 << 12 : 0;
 }
 
 static inline void tlb_set_add(struct tlb_set *set, unsigned slot)
