@@ -138,6 +138,16 @@ void jit_add(struct jit *j, uint32_t i, const uint8_t *host, const uint8_t *host
     }
 }
 
+bool jit_seen(struct jit *j, uint64_t gpa, uint64_t va)
+{
+    uint64_t h = mix(gpa ^ mix(va)) >> 8 & ((1 << JIT_SEEN_BITS) - 1);
+    uint64_t bit = UINT64_C(1) << (h % 64);
+    bool seen = (j->seen[h / 64] & bit) != 0;
+
+    j->seen[h / 64] |= bit;
+    return seen;
+}
+
 bool jit_full(const struct jit *j)
 {
     return j->emit.p + JIT_BLOCK_ROOM > j->emit.end || j->cold.p + JIT_COLD_ROOM > j->cold.end ||
@@ -158,6 +168,7 @@ void jit_reset(struct jit *j)
     memset(j->hash, 0, sizeof j->hash);
     memset(j->page, 0, sizeof j->page);
     memset(j->token, 0, sizeof j->token);
+    memset(j->seen, 0, sizeof j->seen);
     memset(j->cpu->tlb.token, 0, sizeof j->cpu->tlb.token);
     memset(j->cpu->tlb.named, 0, sizeof j->cpu->tlb.named);
     j->flush_wanted = false;

@@ -359,6 +359,11 @@ static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
     name_page(j, va, &page);
     struct block *b = jit_find(j, page.gpa | (va & 0xfff), va, mode);
     if (b == NULL) {
+        if (!jit_seen(j, page.gpa | (va & 0xfff), va) && !(mode & MODE_NO_WINDOWS)) {
+            jit_save_fpu(cpu);
+            *ret_exit = interp_run(cpu, JIT_COLD_INSNS);
+            return NULL;
+        }
         b = make_block(j, va, mode, page);
         if (b == NULL)
             return NULL;

@@ -39,8 +39,10 @@ enum {
     JIT_STACK_BYTES = 512 << 10,
     JIT_BLOCK_ROOM = 24 << 10, /* at least so much hot code memory before a block is begun */
     JIT_COLD_ROOM = 512,
-    JIT_TRIM_BYTES = 2 << 20,
+    JIT_TRIM_BYTES = 512 << 10,
     JIT_POSTS = 64,
+    JIT_SEEN_BITS = 18,
+    JIT_COLD_INSNS = 12, /* executed by the interpreter where code runs for the first time */
 };
 
 /* cpu->scratch, as compiled code uses it. */
@@ -154,6 +156,7 @@ struct jit {
     uint32_t n_sites;
     uint32_t mode[JIT_MODES];
     unsigned n_modes;
+    uint64_t seen[(1 << JIT_SEEN_BITS) / 64]; /* places that have been entered, by a hash */
     bool flush_wanted;
     bool window_failed; /* by jit_slow(): go on at cpu->rip without windows */
 
@@ -189,6 +192,8 @@ uint32_t jit_token(struct jit *j, uint64_t vpage, uint64_t gpa, unsigned index);
 struct block *jit_find(struct jit *j, uint64_t gpa, uint64_t va, uint32_t mode);
 /* Registers a block in hash and pages after its fields are set. host2: of the second page. */
 void jit_add(struct jit *j, uint32_t i, const uint8_t *host, const uint8_t *host2);
+/* Has code there been entered before? Much runs but once, and is not worth translating. */
+bool jit_seen(struct jit *j, uint64_t gpa, uint64_t va);
 /* Drops what is not as it was translated: the client, or a device, may have written the page. */
 void jit_verify_page(struct jit *j, uint64_t gpa, const uint8_t *host);
 void jit_reset(struct jit *j);

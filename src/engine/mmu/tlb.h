@@ -101,7 +101,8 @@ static inline unsigned tlb_name_slot(uint64_t va)
     return (unsigned)tlb_hash(va) & (TLB_NAMES - 1);
 }
 
-/* A page that selects another slot; for most the first one, so that fresh memory is an empty TLB. */
+/* A page that selects another slot; for most the first one, so that fresh memory is an empty TLB.
+ */
 static inline uint64_t tlb_no_tag(unsigned slot)
 {
     return slot == 0 ? 1 << 12 : 0;

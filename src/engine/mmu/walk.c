@@ -256,10 +256,9 @@ bool walk(struct cpu *cpu, uint64_t va, enum walk_use use, enum tlb_index index,
         }
         if ((cpu->cr0 & CR0_PG) == 0) {
             /* Everybody's page: SMEP and SMAP have nothing to say without paging. */
-            *ret = (struct walk) { .gpa = va & 0xffffffff,
-                                   .writable = true,
-                                   .user = index == TLB_USER,
-                                   .dirty = true };
+            *ret = (struct walk) {
+                .gpa = va & 0xffffffff, .writable = true, .user = index == TLB_USER, .dirty = true
+            };
             return true;
         }
         if ((cpu->cr4 & CR4_PAE) == 0) {

@@ -119,9 +119,11 @@ static char *value_check(struct reading *rd, const struct attr *a, const char *e
 
 static int read_attrs(struct reading *rd, xmlNode *xml, const struct elem *e, struct node *n)
 {
-    xmlChar *type = xmlHasProp(xml, (const xmlChar *)"type") ? xmlGetNoNsProp(xml, (const xmlChar *)"type") : NULL;
-    bool decimal =
-        type != NULL && !xmlStrEqual(type, (const xmlChar *)"pci") && !xmlStrEqual(type, (const xmlChar *)"ccw");
+    xmlChar *type = xmlHasProp(xml, (const xmlChar *)"type")
+                        ? xmlGetNoNsProp(xml, (const xmlChar *)"type")
+                        : NULL;
+    bool decimal = type != NULL && !xmlStrEqual(type, (const xmlChar *)"pci") &&
+                   !xmlStrEqual(type, (const xmlChar *)"ccw");
 
     xmlFree(type);
     for (unsigned i = 0; i < e->n_attrs; i++) {
@@ -132,12 +134,12 @@ static int read_attrs(struct reading *rd, xmlNode *xml, const struct elem *e, st
 
         if (str_eq(a->name, "xmlns:qemu")) {
             for (const xmlNs *ns = xml->nsDef; ns != NULL; ns = ns->next) {
-                if (xmlStrEqual(ns->href, (const xmlChar *) qemu_namespace)) {
+                if (xmlStrEqual(ns->href, (const xmlChar *)qemu_namespace)) {
                     v = xmlStrdup(ns->href);
                 }
             }
         } else {
-            v = xmlGetNoNsProp(xml, (const xmlChar *) a->name);
+            v = xmlGetNoNsProp(xml, (const xmlChar *)a->name);
         }
         if (v == NULL) {
             continue;
@@ -284,7 +286,7 @@ static int read_elem(struct reading *rd, xmlNode *xml, const struct elem *e, str
             if (c->type != XML_ELEMENT_NODE || (found && !(ref->flags & ELEM_MANY))) {
                 continue;
             }
-            if (c->ns != NULL && xmlStrEqual(c->ns->href, (const xmlChar *) qemu_namespace)) {
+            if (c->ns != NULL && xmlStrEqual(c->ns->href, (const xmlChar *)qemu_namespace)) {
                 if (!str_starts(ref->name, "qemu:") ||
                     !str_eq(ref->name + 5, (const char *)c->name)) {
                     continue;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* handlers.tab.h - every call that the qemu driver answers itself; H() is given by who includes it. */
+/* handlers.tab.h - every call that the qemu driver answers itself; H() is given by who includes it.
+ */
 H(domain_save)
 H(domain_save_flags)
 H(domain_restore)
