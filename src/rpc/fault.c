@@ -76,7 +76,6 @@ static const char *const phrases[] = {
     [FAULT_AGENT_UNRESPONSIVE] = "Guest agent is not responding: ",
     [FAULT_RESOURCE_BUSY] = "resource busy: ",
     [FAULT_ACCESS_DENIED] = "access denied: ",
-    [FAULT_STORAGE_VOL_EXIST] = "storage volume exists already: ",
     [FAULT_CPU_INCOMPATIBLE] = "the CPU is incompatible with host CPU: ",
     [FAULT_XML_INVALID_SCHEMA] = "XML document failed to validate against schema: ",
     [FAULT_AUTH_UNAVAILABLE] = "authentication unavailable: ",

@@ -298,6 +298,12 @@ static int serve(struct options *o, struct err **err)
     return r < 0 ? r : 0;
 }
 
+/* Every area's calls; a driver's own come first. */
+static const struct remote_ops *const tables[] = {
+    &calls_connect, &calls_auth,    &calls_event,  &calls_domain, &calls_node,      &calls_network,
+    &calls_pool,    &calls_volume,  &calls_secret, &calls_nodedev, &calls_interface, &calls_nwfilter,
+};
+
 int main(int argc, char **argv)
 {
     CLEANUP(err_freep) struct err *err = NULL;
@@ -312,11 +318,9 @@ int main(int argc, char **argv)
     if (r == 0) {
         (void)signal(SIGPIPE, SIG_IGN);
         LIBXML_TEST_VERSION(void) umask(0077);
-        dispatch_add_remote(&calls_connect);
-        dispatch_add_remote(&calls_auth);
-        dispatch_add_remote(&calls_event);
-        dispatch_add_remote(&calls_domain);
-        dispatch_add_remote(&calls_network);
+        for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+            dispatch_add_remote(tables[i]);
+        }
         r = serve(&o, &err);
     }
     if (r < 0) {

@@ -9,6 +9,9 @@
 #include "mgmt/driver/qemu/save.h"
 #include "mgmt/model/domain/domain.h"
 #include "mgmt/object/network.h"
+#include "mgmt/object/nwfilter.h"
+#include "mgmt/object/pool.h"
+#include "mgmt/object/secret.h"
 #include "mgmt/object/snapshot.h"
 #include "os/fd.h"
 #include "os/path.h"
@@ -340,6 +343,9 @@ static int open_world(struct world *w, struct err **err)
 {
     int r;
 
+    secrets_load_all(w);
+    nwfilters_load_all(w);
+    pool_load_all(w);
     network_load_all(w);
     r = domain_load_all(w, err);
     if (r < 0) {
