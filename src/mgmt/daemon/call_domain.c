@@ -288,7 +288,10 @@ static int get_scheduler_type(struct call *call,
     int r = domain_of_call(call, &args->dom, &d, err);
 
     if (r == 0) {
-        ret->type_ = arena_strdup(&call->arena, test ? "fair" : "posix");
+        /* A run has no cgroup of its own, so that nothing schedules it but the kernel's default. */
+        bool unknown = !test && domain_active(d);
+
+        ret->type_ = arena_strdup(&call->arena, test ? "fair" : unknown ? "Unknown" : "posix");
         ret->nparams = test ? 1 : 9;
     }
     return r;

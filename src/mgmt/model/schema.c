@@ -330,23 +330,36 @@ static int parse_failed(xmlParserCtxt *ctxt, const char *root, struct err **err)
 {
     const xmlError *e = xmlCtxtGetLastError(ctxt);
     AUTO_FREE char *line = NULL;
-    const char *start, *p;
+    const char *base, *start, *p;
+    char dashes[81];
     size_t len;
 
     if (e == NULL || e->message == NULL || ctxt->input == NULL || ctxt->input->base == NULL) {
         return fault(err, DOM_XML, XML_ERROR, "failed to parse xml document '(%s_definition)'",
                      root);
     }
+    /* The line where the parser stood, and a pointer to the place, as xmllint shows them. */
+    base = (const char *)ctxt->input->base;
     p = (const char *)ctxt->input->cur;
+    while (p > base && (*p == '\n' || *p == '\r' || *p == '\0')) {
+        p--;
+    }
     start = p;
-    while (start > (const char *)ctxt->input->base && start[-1] != '\n' && p - start < 80) {
+    while (start > base && start[-1] != '\n' && start[-1] != '\r' && p - start < 80) {
         start--;
     }
     len = strcspn(start, "\n\r");
-    line = strndup(start, len < 120 ? len : 120);
-    return fault(err, DOM_XML, XML_DETAIL, "(%s_definition):%d: %.*s\n%s\n%*s^", root, e->line,
-                 (int)strcspn(e->message, "\n"), e->message, line != NULL ? line : "",
-                 (int)(p - start), "");
+    line = strndup(start, len < 80 ? len : 80);
+    len = (const char *)ctxt->input->cur > start ? (size_t)((const char *)ctxt->input->cur - start)
+                                                 : 0;
+    len = len > 80 ? 80 : len;
+    if (line != NULL && len > strlen(line)) {
+        len = strlen(line);
+    }
+    memset(dashes, '-', sizeof(dashes));
+    dashes[len] = '\0';
+    return fault(err, DOM_XML, XML_DETAIL, "(%s_definition):%d: %.*s\n%s\n%s^", root, e->line,
+                 (int)strcspn(e->message, "\n"), e->message, line != NULL ? line : "", dashes);
 }
 
 int schema_parse(const char *xml, const struct elem *root, int domain, bool live, struct node **ret,

@@ -46,8 +46,9 @@ int unit_normalize(struct node *n, uint64_t default_scale, uint64_t out_scale, c
     AUTO_FREE char *text = NULL;
 
     if (n->text == NULL || str_to_u64(n->text, 10, &v) < 0) {
-        return err_set(err, FAULT_CODE(domain, XML_ERROR), "invalid value for element '%s': '%s'",
-                       n->name, n->text != NULL ? n->text : "");
+        return err_set(err, FAULT_CODE(domain, XML_ERROR),
+                       "Invalid value '%s' for element or attribute './%s[1]'",
+                       n->text != NULL ? n->text : "", n->name);
     }
     if (unit != NULL && unit_scale(unit, &scale) < 0) {
         return err_set(err, FAULT_CODE(domain, INVALID_ARG), "unknown suffix '%s'", unit);

@@ -95,6 +95,10 @@ int tap_open(const char *name, const char *bridge, const char *mac, unsigned mtu
     char vnet[IFNAMSIZ];
     int r;
 
+    if (bridge != NULL && !link_exists(bridge)) {
+        return err_set(err, ENODEV, "Cannot get interface MTU on '%s': %s", bridge,
+                       strerror(ENODEV));
+    }
     if (fd < 0) {
         return err_set(err, errno, "Unable to open /dev/net/tun, is tun module loaded?: %s",
                        strerror(errno));

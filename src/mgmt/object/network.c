@@ -170,7 +170,7 @@ int network_complete(struct world *w, struct node *def, struct err **err)
         mode == NULL || str_eq(mode, "nat") || str_eq(mode, "route") || str_eq(mode, "open");
 
     if (name == NULL || *name == '\0') {
-        return fault(err, DOM_NETWORK, NO_NAME, "%s", "network definition");
+        return fault(err, DOM_NETWORK, NO_NAME, "%s", "");
     }
     if (strchr(name, '/') != NULL) {
         return fault(err, DOM_NETWORK, XML_ERROR, "name %s cannot contain '/'", name);

@@ -13,19 +13,27 @@
 #include <sched.h>
 #include <stdio.h>
 
-enum { MEM_MAXIMUM = 4, VCPU_MAXIMUM = 4, VCPU_GUEST = 8, VCPU_HOTPLUGGABLE = 16, UNPLUG_USEC = 5000000 };
+enum {
+    MEM_MAXIMUM = 4,
+    VCPU_MAXIMUM = 4,
+    VCPU_GUEST = 8,
+    VCPU_HOTPLUGGABLE = 16,
+    UNPLUG_USEC = 5000000
+};
 
 /* A change to make in each definition that the flags name; the live one may be NULL. */
 typedef int change_fn(struct node *def, void *arg, struct err **err);
 
-static int change(struct domain *d, unsigned flags, change_fn *live_fn, change_fn *config_fn, void *arg, struct err **err)
+static int change(struct domain *d, unsigned flags, change_fn *live_fn, change_fn *config_fn,
+                  void *arg, struct err **err)
 {
     struct node *live, *config;
     int r = domain_affects(d, flags, &live, &config, err);
 
     if (r == 0 && live != NULL) {
         r = live_fn != NULL ? live_fn(live, arg, err)
-                            : fault(err, DOM_QEMU, OPERATION_UNSUPPORTED, "cannot be changed while the domain runs");
+                            : fault(err, DOM_QEMU, OPERATION_UNSUPPORTED,
+                                    "cannot be changed while the domain runs");
         if (r == 0) {
             process_save(d);
         }
@@ -39,7 +47,8 @@ static int change(struct domain *d, unsigned flags, change_fn *live_fn, change_f
 
 /* ---- memory ---- */
 
-static int set_memory(struct call *call, const struct remote_domain *wire, uint64_t kib, unsigned flags, struct err **err)
+static int set_memory(struct call *call, const struct remote_domain *wire, uint64_t kib,
+                      unsigned flags, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
     struct node *live, *config;
@@ -51,7 +60,8 @@ static int set_memory(struct call *call, const struct remote_domain *wire, uint6
     }
     if (flags & MEM_MAXIMUM) {
         if (live != NULL) {
-            return fault(err, DOM_QEMU, OPERATION_INVALID, "cannot resize the maximum memory on an active domain");
+            return fault(err, DOM_QEMU, OPERATION_INVALID,
+                         "cannot resize the maximum memory on an active domain");
         }
         r = node_setf(config, "memory", "%llu", (unsigned long long)kib);
         if (r == 0 && node_get_u64(config, "currentMemory", 0) > kib) {
@@ -78,17 +88,22 @@ static int set_memory(struct call *call, const struct remote_domain *wire, uint6
     return r;
 }
 
-int qemu_domain_set_memory(struct call *call, const struct remote_domain_set_memory_args *args, struct err **err)
+int qemu_domain_set_memory(struct call *call, const struct remote_domain_set_memory_args *args,
+                           struct err **err)
 {
     return set_memory(call, &args->dom, args->memory, AFFECT_LIVE, err);
 }
 
-int qemu_domain_set_max_memory(struct call *call, const struct remote_domain_set_max_memory_args *args, struct err **err)
+int qemu_domain_set_max_memory(struct call *call,
+                               const struct remote_domain_set_max_memory_args *args,
+                               struct err **err)
 {
     return set_memory(call, &args->dom, args->memory, MEM_MAXIMUM, err);
 }
 
-int qemu_domain_set_memory_flags(struct call *call, const struct remote_domain_set_memory_flags_args *args, struct err **err)
+int qemu_domain_set_memory_flags(struct call *call,
+                                 const struct remote_domain_set_memory_flags_args *args,
+                                 struct err **err)
 {
     return set_memory(call, &args->dom, args->memory, args->flags, err);
 }
@@ -104,7 +119,8 @@ static int period_config(struct node *def, void *arg, struct err **err)
     struct node *b = node_child(domain_devices(def), "memballoon");
 
     if (b == NULL || node_is(b, "@model", "none")) {
-        return fault(err, DOM_QEMU, OPERATION_INVALID, "Memory balloon model must be virtio to set the collection period");
+        return fault(err, DOM_QEMU, OPERATION_INVALID,
+                     "Memory balloon model must be virtio to set the collection period");
     }
     if (p->seconds == 0) {
         node_remove(b, "stats");
@@ -126,8 +142,9 @@ static int period_live(struct node *def, void *arg, struct err **err)
     return r == 0 ? period_config(def, arg, err) : r;
 }
 
-int qemu_domain_set_memory_stats_period(struct call *call, const struct remote_domain_set_memory_stats_period_args *args,
-                                        struct err **err)
+int qemu_domain_set_memory_stats_period(
+    struct call *call, const struct remote_domain_set_memory_stats_period_args *args,
+    struct err **err)
 {
     AUTO_USE struct use u = { 0 };
     struct period p = { .seconds = args->period };
@@ -135,23 +152,27 @@ int qemu_domain_set_memory_stats_period(struct call *call, const struct remote_d
 
     p.d = u.d;
     if (r == 0 && args->period < 0) {
-        return fault(err, DOM_QEMU, INVALID_ARG, "invalid value for collection period '%d'", args->period);
+        return fault(err, DOM_QEMU, INVALID_ARG, "invalid value for collection period '%d'",
+                     args->period);
     }
     return r == 0 ? change(u.d, args->flags, period_live, period_config, &p, err) : r;
 }
 
 /* ---- vCPUs ---- */
 
-static int vcpus_config(struct domain *d, struct node *def, unsigned n, bool maximum, struct err **err)
+static int vcpus_config(struct domain *d, struct node *def, unsigned n, bool maximum,
+                        struct err **err)
 {
     uint64_t max = node_get_u64(def, "vcpu", 1);
 
     (void)d;
     if (maximum) {
         if (node_child(node_child(def, "cpu"), "topology") != NULL) {
-            return fault(err, DOM_QEMU, INVALID_ARG, "CPU topology doesn't match the desired vcpu count");
+            return fault(err, DOM_QEMU, INVALID_ARG,
+                         "CPU topology doesn't match the desired vcpu count");
         }
-        if (node_get_u64(def, "vcpu/@current", max) > n || node_get_u64(def, "vcpu/@current", 0) == n) {
+        if (node_get_u64(def, "vcpu/@current", max) > n ||
+            node_get_u64(def, "vcpu/@current", 0) == n) {
             (void)node_set_attr(node_child(def, "vcpu"), "current", NULL);
         } else if (node_get(def, "vcpu/@current") == NULL && n > max &&
                    node_setf(def, "vcpu/@current", "%llu", (unsigned long long)max) < 0) {
@@ -160,9 +181,11 @@ static int vcpus_config(struct domain *d, struct node *def, unsigned n, bool max
         return node_setf(def, "vcpu", "%u", n);
     }
     if (n > max) {
-        return fault(err, DOM_QEMU, INVALID_ARG, "requested vcpus is greater than max allowable vcpus for the %s "
-                                                 "domain: %u > %llu",
-                     domain_active(d) && def == d->def ? "live" : "persistent", n, (unsigned long long)max);
+        return fault(err, DOM_QEMU, INVALID_ARG,
+                     "requested vcpus is greater than max allowable vcpus for the %s "
+                     "domain: %u > %llu",
+                     domain_active(d) && def == d->def ? "live" : "persistent", n,
+                     (unsigned long long)max);
     }
     if (n == max) {
         return node_set_attr(node_child(def, "vcpu"), "current", NULL);
@@ -232,15 +255,17 @@ static int vcpus_live(struct domain *d, unsigned n, struct err **err)
         (void)json_add_str(a, "id", id != NULL ? id : "");
         list_append(&run->pending, &w.link);
         r = monitor_run(run->qmp, "device_del", a, NULL, err);
-        while (r == 0 && !w.gone && !w.refused && run->domain != NULL && lock_wait(&run->changed, until)) {
+        while (r == 0 && !w.gone && !w.refused && run->domain != NULL &&
+               lock_wait(&run->changed, until)) {
         }
         list_remove(&w.link);
         if (r < 0) {
             return r;
         }
         if (!w.gone) {
-            return fault(err, DOM_QEMU, OPERATION_TIMEOUT, "vcpu unplug request timed out. Unplug result must be "
-                                                           "manually inspected in the domain");
+            return fault(err, DOM_QEMU, OPERATION_TIMEOUT,
+                         "vcpu unplug request timed out. Unplug result must be "
+                         "manually inspected in the domain");
         }
         have--;
     }
@@ -248,7 +273,8 @@ static int vcpus_live(struct domain *d, unsigned n, struct err **err)
     return r == 0 ? vcpus_config(d, d->def, n, false, err) : r;
 }
 
-static int set_vcpus(struct call *call, const struct remote_domain *wire, unsigned n, unsigned flags, struct err **err)
+static int set_vcpus(struct call *call, const struct remote_domain *wire, unsigned n,
+                     unsigned flags, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
     struct node *live, *config;
@@ -259,21 +285,24 @@ static int set_vcpus(struct call *call, const struct remote_domain *wire, unsign
         return r;
     }
     if (n == 0) {
-        return fault(err, DOM_DOMAIN, INVALID_ARG, "nvcpus in virDomainSetVcpusFlags must not be zero");
+        return fault(err, DOM_DOMAIN, INVALID_ARG,
+                     "nvcpus in virDomainSetVcpusFlags must not be zero");
     }
     if (flags & VCPU_GUEST) {
         return fault(err, DOM_QEMU, ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
     }
     if ((flags & VCPU_MAXIMUM) && live != NULL) {
-        return fault(err, DOM_QEMU, INVALID_ARG, "maximum vcpu count of a live domain can't be modified");
+        return fault(err, DOM_QEMU, INVALID_ARG,
+                     "maximum vcpu count of a live domain can't be modified");
     }
     if (live != NULL) {
         uint64_t max = node_get_u64(live, "vcpu", 1);
 
         if (n > max) {
-            return fault(err, DOM_QEMU, INVALID_ARG,
-                         "requested vcpus is greater than max allowable vcpus for the live domain: %u > %llu", n,
-                         (unsigned long long)max);
+            return fault(
+                err, DOM_QEMU, INVALID_ARG,
+                "requested vcpus is greater than max allowable vcpus for the live domain: %u > %llu",
+                n, (unsigned long long)max);
         }
         r = vcpus_live(u.d, n, err);
         process_save(u.d);
@@ -285,17 +314,21 @@ static int set_vcpus(struct call *call, const struct remote_domain *wire, unsign
     return r;
 }
 
-int qemu_domain_set_vcpus(struct call *call, const struct remote_domain_set_vcpus_args *args, struct err **err)
+int qemu_domain_set_vcpus(struct call *call, const struct remote_domain_set_vcpus_args *args,
+                          struct err **err)
 {
     return set_vcpus(call, &args->dom, args->nvcpus, AFFECT_LIVE, err);
 }
 
-int qemu_domain_set_vcpus_flags(struct call *call, const struct remote_domain_set_vcpus_flags_args *args, struct err **err)
+int qemu_domain_set_vcpus_flags(struct call *call,
+                                const struct remote_domain_set_vcpus_flags_args *args,
+                                struct err **err)
 {
     return set_vcpus(call, &args->dom, args->nvcpus, args->flags, err);
 }
 
-int qemu_domain_get_vcpus_flags(struct call *call, const struct remote_domain_get_vcpus_flags_args *args,
+int qemu_domain_get_vcpus_flags(struct call *call,
+                                const struct remote_domain_get_vcpus_flags_args *args,
                                 struct remote_domain_get_vcpus_flags_ret *ret, struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
@@ -311,12 +344,14 @@ int qemu_domain_get_vcpus_flags(struct call *call, const struct remote_domain_ge
     if (r == 0) {
         uint64_t max = node_get_u64(def, "vcpu", 1);
 
-        ret->num = (int32_t)(args->flags & VCPU_MAXIMUM ? max : node_get_u64(def, "vcpu/@current", max));
+        ret->num =
+            (int32_t)(args->flags & VCPU_MAXIMUM ? max : node_get_u64(def, "vcpu/@current", max));
     }
     return r;
 }
 
-int qemu_domain_set_vcpu(struct call *call, const struct remote_domain_set_vcpu_args *args, struct err **err)
+int qemu_domain_set_vcpu(struct call *call, const struct remote_domain_set_vcpu_args *args,
+                         struct err **err)
 {
     AUTO_USE struct use u = { 0 };
     struct node *live, *config;
@@ -341,7 +376,8 @@ int qemu_domain_set_vcpu(struct call *call, const struct remote_domain_set_vcpu_
         return fault(err, DOM_QEMU, INVALID_ARG, "vCPU '0' can't be modified");
     }
     if (n != 1 && live != NULL) {
-        return fault(err, DOM_QEMU, OPERATION_UNSUPPORTED, "only one hotpluggable entity can be selected");
+        return fault(err, DOM_QEMU, OPERATION_UNSUPPORTED,
+                     "only one hotpluggable entity can be selected");
     }
     if (args->state ? cur + n > max : cur <= n) {
         return fault(err, DOM_QEMU, INVALID_ARG, "vCPU '%s' is not in the domain", args->cpumap);
@@ -405,13 +441,14 @@ static int pin_live(struct node *def, void *arg, struct err **err)
         }
     }
     if (sched_setaffinity(p->tid, sizeof(set), &set) < 0) {
-        return err_set(err, errno, "cannot set CPU affinity on process %d: %s", (int)p->tid, strerror(errno));
+        return err_set(err, errno, "cannot set CPU affinity on process %d: %s", (int)p->tid,
+                       strerror(errno));
     }
     return pin_config(def, arg, err);
 }
 
-static int pin_vcpu(struct call *call, const struct remote_domain *wire, unsigned vcpu, uint8_t *map, uint32_t len,
-                    unsigned flags, struct err **err)
+static int pin_vcpu(struct call *call, const struct remote_domain *wire, unsigned vcpu,
+                    uint8_t *map, uint32_t len, unsigned flags, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
     struct pin p = { .element = "vcpupin", .key = "@vcpu", .number = vcpu, .map = map, .len = len };
@@ -421,8 +458,8 @@ static int pin_vcpu(struct call *call, const struct remote_domain *wire, unsigne
         return r;
     }
     if (vcpu >= node_get_u64(u.d->def, "vcpu", 1)) {
-        return fault(err, DOM_QEMU, INVALID_ARG, "vcpu %u is out of range of %s cpu count %llu", vcpu,
-                     domain_active(u.d) ? "live" : "persistent",
+        return fault(err, DOM_QEMU, INVALID_ARG, "vcpu %u is out of range of %s cpu count %llu",
+                     vcpu, domain_active(u.d) ? "live" : "persistent",
                      (unsigned long long)node_get_u64(u.d->def, "vcpu", 1));
     }
     p.d = u.d;
@@ -432,17 +469,21 @@ static int pin_vcpu(struct call *call, const struct remote_domain *wire, unsigne
     return change(u.d, flags, pin_live, pin_config, &p, err);
 }
 
-int qemu_domain_pin_vcpu(struct call *call, const struct remote_domain_pin_vcpu_args *args, struct err **err)
+int qemu_domain_pin_vcpu(struct call *call, const struct remote_domain_pin_vcpu_args *args,
+                         struct err **err)
 {
     return pin_vcpu(call, &args->dom, args->vcpu, args->cpumap, args->n_cpumap, AFFECT_LIVE, err);
 }
 
-int qemu_domain_pin_vcpu_flags(struct call *call, const struct remote_domain_pin_vcpu_flags_args *args, struct err **err)
+int qemu_domain_pin_vcpu_flags(struct call *call,
+                               const struct remote_domain_pin_vcpu_flags_args *args,
+                               struct err **err)
 {
     return pin_vcpu(call, &args->dom, args->vcpu, args->cpumap, args->n_cpumap, args->flags, err);
 }
 
-int qemu_domain_pin_emulator(struct call *call, const struct remote_domain_pin_emulator_args *args, struct err **err)
+int qemu_domain_pin_emulator(struct call *call, const struct remote_domain_pin_emulator_args *args,
+                             struct err **err)
 {
     AUTO_USE struct use u = { 0 };
     struct pin p = { .element = "emulatorpin", .map = args->cpumap, .len = args->n_cpumap };
@@ -454,18 +495,20 @@ int qemu_domain_pin_emulator(struct call *call, const struct remote_domain_pin_e
 }
 
 /* The set of a pin, or all of the host's CPUs. */
-static void pin_map(const struct node *def, const char *element, const char *key, unsigned number, uint8_t *map,
-                    uint32_t len)
+static void pin_map(const struct node *def, const char *element, const char *key, unsigned number,
+                    uint8_t *map, uint32_t len)
 {
     uint32_t host = host_facts()->n_cpus;
 
-    for (const struct node *k = node_child(node_child(def, "cputune"), element); k != NULL; k = node_next(k, element)) {
-        if ((key == NULL || node_get_u64(k, key, UINT64_MAX) == number) && node_attr(k, "cpuset") != NULL &&
-            cpuset_parse(node_attr(k, "cpuset"), map, len) == 0) {
+    for (const struct node *k = node_child(node_child(def, "cputune"), element); k != NULL;
+         k = node_next(k, element)) {
+        if ((key == NULL || node_get_u64(k, key, UINT64_MAX) == number) &&
+            node_attr(k, "cpuset") != NULL && cpuset_parse(node_attr(k, "cpuset"), map, len) == 0) {
             return;
         }
     }
-    if (node_get(def, "vcpu/@cpuset") != NULL && cpuset_parse(node_get(def, "vcpu/@cpuset"), map, len) == 0) {
+    if (node_get(def, "vcpu/@cpuset") != NULL &&
+        cpuset_parse(node_get(def, "vcpu/@cpuset"), map, len) == 0) {
         return;
     }
     memset(map, 0, len);
@@ -474,7 +517,8 @@ static void pin_map(const struct node *def, const char *element, const char *key
     }
 }
 
-int qemu_domain_get_vcpu_pin_info(struct call *call, const struct remote_domain_get_vcpu_pin_info_args *args,
+int qemu_domain_get_vcpu_pin_info(struct call *call,
+                                  const struct remote_domain_get_vcpu_pin_info_args *args,
                                   struct remote_domain_get_vcpu_pin_info_ret *ret, struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
@@ -496,15 +540,18 @@ int qemu_domain_get_vcpu_pin_info(struct call *call, const struct remote_domain_
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < n; i++) {
-        pin_map(def, "vcpupin", "@vcpu", i, ret->cpumaps + i * (uint32_t)args->maplen, (uint32_t)args->maplen);
+        pin_map(def, "vcpupin", "@vcpu", i, ret->cpumaps + i * (uint32_t)args->maplen,
+                (uint32_t)args->maplen);
     }
     ret->n_cpumaps = n * (uint32_t)args->maplen;
     ret->num = (int32_t)n;
     return 0;
 }
 
-int qemu_domain_get_emulator_pin_info(struct call *call, const struct remote_domain_get_emulator_pin_info_args *args,
-                                      struct remote_domain_get_emulator_pin_info_ret *ret, struct err **err)
+int qemu_domain_get_emulator_pin_info(struct call *call,
+                                      const struct remote_domain_get_emulator_pin_info_args *args,
+                                      struct remote_domain_get_emulator_pin_info_ret *ret,
+                                      struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
     struct node *def;
@@ -535,7 +582,7 @@ struct tunable {
     uint64_t dflt;
 };
 
-#define UNLIMITED 9007199254740988ull /* KiB; the kernel's "no limit" as libvirt shows it */
+#define UNLIMITED 9007199254740991ull /* VIR_DOMAIN_MEMORY_PARAM_UNLIMITED, in KiB */
 
 static const struct tunable sched[] = {
     { "cpu_shares", "cputune/shares", RPC_TYPED_ULLONG, 0 },
@@ -573,8 +620,8 @@ static int tunables_get(struct params *p, const struct node *def, const struct t
     return p->failed ? -ENOMEM : 0;
 }
 
-static int tunables_set(struct node *def, const struct tunable *t, size_t n, const struct rpc_typed_param *list,
-                        uint32_t n_list, struct err **err)
+static int tunables_set(struct node *def, const struct tunable *t, size_t n,
+                        const struct rpc_typed_param *list, uint32_t n_list, struct err **err)
 {
     for (uint32_t i = 0; i < n_list; i++) {
         const struct tunable *k = NULL;
@@ -589,12 +636,14 @@ static int tunables_set(struct node *def, const struct tunable *t, size_t n, con
             return fault(err, DOM_NONE, INVALID_ARG, "parameter '%s' not supported", list[i].field);
         }
         if (list[i].kind != k->kind) {
-            return fault(err, DOM_NONE, INVALID_ARG, "invalid type '%s' for parameter '%s', expected '%s'",
+            return fault(err, DOM_NONE, INVALID_ARG,
+                         "invalid type '%s' for parameter '%s', expected '%s'",
                          list[i].kind == RPC_TYPED_STRING ? "string" : "number", list[i].field,
                          k->kind == RPC_TYPED_LLONG ? "llong" : "ullong");
         }
-        r = k->kind == RPC_TYPED_LLONG ? node_setf(def, k->path, "%lld", (long long)list[i].value.l)
-                                       : node_setf(def, k->path, "%llu", (unsigned long long)list[i].value.ul);
+        r = k->kind == RPC_TYPED_LLONG
+                ? node_setf(def, k->path, "%lld", (long long)list[i].value.l)
+                : node_setf(def, k->path, "%llu", (unsigned long long)list[i].value.ul);
         if (r == 0 && t == mem) {
             AUTO_FREE char *unit = str_format("%s/@unit", k->path);
 
@@ -609,11 +658,12 @@ static int tunables_set(struct node *def, const struct tunable *t, size_t n, con
 
 static int no_cgroup(const char *controller, struct err **err)
 {
-    return fault(err, DOM_QEMU, OPERATION_INVALID, "cgroup %s controller is not mounted", controller);
+    return fault(err, DOM_QEMU, OPERATION_INVALID, "cgroup %s controller is not mounted",
+                 controller);
 }
 
-static int get_sched(struct call *call, const struct remote_domain *wire, unsigned flags, uint32_t *ret_n,
-                     struct rpc_typed_param **ret, struct err **err)
+static int get_sched(struct call *call, const struct remote_domain *wire, unsigned flags,
+                     uint32_t *ret_n, struct rpc_typed_param **ret, struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
     struct params p = { .arena = &call->arena };
@@ -630,8 +680,9 @@ static int get_sched(struct call *call, const struct remote_domain *wire, unsign
     return r;
 }
 
-int qemu_domain_get_scheduler_parameters(struct call *call, const struct remote_domain_get_scheduler_parameters_args *args,
-                                         struct remote_domain_get_scheduler_parameters_ret *ret, struct err **err)
+int qemu_domain_get_scheduler_parameters(
+    struct call *call, const struct remote_domain_get_scheduler_parameters_args *args,
+    struct remote_domain_get_scheduler_parameters_ret *ret, struct err **err)
 {
     return get_sched(call, &args->dom, 0, &ret->n_params, &ret->params, err);
 }
@@ -643,9 +694,9 @@ int qemu_domain_get_scheduler_parameters_flags(
     return get_sched(call, &args->dom, args->flags, &ret->n_params, &ret->params, err);
 }
 
-static int set_list(struct call *call, const struct remote_domain *wire, const struct tunable *t, size_t n,
-                    const char *controller, const struct rpc_typed_param *list, uint32_t n_list, unsigned flags,
-                    struct err **err)
+static int set_list(struct call *call, const struct remote_domain *wire, const struct tunable *t,
+                    size_t n, const char *controller, const struct rpc_typed_param *list,
+                    uint32_t n_list, unsigned flags, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
     struct node *live, *config;
@@ -659,28 +710,34 @@ static int set_list(struct call *call, const struct remote_domain *wire, const s
     return r == 0 ? domain_save_config(u.d, err) : r;
 }
 
-int qemu_domain_set_scheduler_parameters(struct call *call, const struct remote_domain_set_scheduler_parameters_args *args,
-                                         struct err **err)
+int qemu_domain_set_scheduler_parameters(
+    struct call *call, const struct remote_domain_set_scheduler_parameters_args *args,
+    struct err **err)
 {
-    return set_list(call, &args->dom, sched, sizeof(sched) / sizeof(sched[0]), "CPU", args->params, args->n_params, 0, err);
+    return set_list(call, &args->dom, sched, sizeof(sched) / sizeof(sched[0]), "CPU", args->params,
+                    args->n_params, 0, err);
 }
 
 int qemu_domain_set_scheduler_parameters_flags(
-    struct call *call, const struct remote_domain_set_scheduler_parameters_flags_args *args, struct err **err)
+    struct call *call, const struct remote_domain_set_scheduler_parameters_flags_args *args,
+    struct err **err)
 {
-    return set_list(call, &args->dom, sched, sizeof(sched) / sizeof(sched[0]), "CPU", args->params, args->n_params,
-                    args->flags, err);
+    return set_list(call, &args->dom, sched, sizeof(sched) / sizeof(sched[0]), "CPU", args->params,
+                    args->n_params, args->flags, err);
 }
 
-int qemu_domain_set_memory_parameters(struct call *call, const struct remote_domain_set_memory_parameters_args *args,
+int qemu_domain_set_memory_parameters(struct call *call,
+                                      const struct remote_domain_set_memory_parameters_args *args,
                                       struct err **err)
 {
-    return set_list(call, &args->dom, mem, sizeof(mem) / sizeof(mem[0]), "memory", args->params, args->n_params,
-                    args->flags, err);
+    return set_list(call, &args->dom, mem, sizeof(mem) / sizeof(mem[0]), "memory", args->params,
+                    args->n_params, args->flags, err);
 }
 
-int qemu_domain_get_memory_parameters(struct call *call, const struct remote_domain_get_memory_parameters_args *args,
-                                      struct remote_domain_get_memory_parameters_ret *ret, struct err **err)
+int qemu_domain_get_memory_parameters(struct call *call,
+                                      const struct remote_domain_get_memory_parameters_args *args,
+                                      struct remote_domain_get_memory_parameters_ret *ret,
+                                      struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
     struct params p = { .arena = &call->arena };
@@ -701,11 +758,14 @@ int qemu_domain_get_memory_parameters(struct call *call, const struct remote_dom
     return r;
 }
 
-int qemu_domain_get_blkio_parameters(struct call *call, const struct remote_domain_get_blkio_parameters_args *args,
-                                     struct remote_domain_get_blkio_parameters_ret *ret, struct err **err)
+int qemu_domain_get_blkio_parameters(struct call *call,
+                                     const struct remote_domain_get_blkio_parameters_args *args,
+                                     struct remote_domain_get_blkio_parameters_ret *ret,
+                                     struct err **err)
 {
-    static const char *const names[] = { "device_weight", "device_read_iops_sec", "device_write_iops_sec",
-                                         "device_read_bytes_sec", "device_write_bytes_sec" };
+    static const char *const names[] = { "device_weight", "device_read_iops_sec",
+                                         "device_write_iops_sec", "device_read_bytes_sec",
+                                         "device_write_bytes_sec" };
     AUTO_DOMAIN struct domain *d = NULL;
     struct params p = { .arena = &call->arena };
     struct node *def;
@@ -730,7 +790,8 @@ int qemu_domain_get_blkio_parameters(struct call *call, const struct remote_doma
     return r;
 }
 
-int qemu_domain_set_blkio_parameters(struct call *call, const struct remote_domain_set_blkio_parameters_args *args,
+int qemu_domain_set_blkio_parameters(struct call *call,
+                                     const struct remote_domain_set_blkio_parameters_args *args,
                                      struct err **err)
 {
     AUTO_USE struct use u = { 0 };
@@ -745,7 +806,8 @@ int qemu_domain_set_blkio_parameters(struct call *call, const struct remote_doma
         if (str_eq(args->params[i].field, "weight") && args->params[i].kind == RPC_TYPED_UINT) {
             r = node_setf(config, "blkiotune/weight", "%u", args->params[i].value.ui);
         } else if (!str_starts(args->params[i].field, "device_")) {
-            r = fault(err, DOM_NONE, INVALID_ARG, "parameter '%s' not supported", args->params[i].field);
+            r = fault(err, DOM_NONE, INVALID_ARG, "parameter '%s' not supported",
+                      args->params[i].field);
         }
     }
     return r == 0 ? domain_save_config(u.d, err) : r;
@@ -753,8 +815,10 @@ int qemu_domain_set_blkio_parameters(struct call *call, const struct remote_doma
 
 static const char *const numa_modes[] = { "strict", "preferred", "interleave", "restrictive" };
 
-int qemu_domain_get_numa_parameters(struct call *call, const struct remote_domain_get_numa_parameters_args *args,
-                                    struct remote_domain_get_numa_parameters_ret *ret, struct err **err)
+int qemu_domain_get_numa_parameters(struct call *call,
+                                    const struct remote_domain_get_numa_parameters_args *args,
+                                    struct remote_domain_get_numa_parameters_ret *ret,
+                                    struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
     struct params p = { .arena = &call->arena };
@@ -778,7 +842,8 @@ int qemu_domain_get_numa_parameters(struct call *call, const struct remote_domai
     return r;
 }
 
-int qemu_domain_set_numa_parameters(struct call *call, const struct remote_domain_set_numa_parameters_args *args,
+int qemu_domain_set_numa_parameters(struct call *call,
+                                    const struct remote_domain_set_numa_parameters_args *args,
                                     struct err **err)
 {
     AUTO_USE struct use u = { 0 };
@@ -792,7 +857,8 @@ int qemu_domain_set_numa_parameters(struct call *call, const struct remote_domai
     for (uint32_t i = 0; r == 0 && i < args->n_params; i++) {
         const struct rpc_typed_param *p = &args->params[i];
 
-        if (str_eq(p->field, "numa_mode") && p->kind == RPC_TYPED_INT && p->value.i >= 0 && p->value.i < 4) {
+        if (str_eq(p->field, "numa_mode") && p->kind == RPC_TYPED_INT && p->value.i >= 0 &&
+            p->value.i < 4) {
             r = node_set(config, "numatune/memory/@mode", numa_modes[p->value.i]);
         } else if (str_eq(p->field, "numa_nodeset") && p->kind == RPC_TYPED_STRING) {
             r = node_set(config, "numatune/memory/@nodeset", p->value.s);
@@ -803,14 +869,18 @@ int qemu_domain_set_numa_parameters(struct call *call, const struct remote_domai
     return r == 0 ? domain_save_config(u.d, err) : r;
 }
 
-int qemu_domain_get_interface_parameters(struct call *call, const struct remote_domain_get_interface_parameters_args *args,
-                                         struct remote_domain_get_interface_parameters_ret *ret, struct err **err)
+int qemu_domain_get_interface_parameters(
+    struct call *call, const struct remote_domain_get_interface_parameters_args *args,
+    struct remote_domain_get_interface_parameters_ret *ret, struct err **err)
 {
     static const struct {
         const char *field, *path;
-    } rows[] = { { "inbound.average", "bandwidth/inbound/@average" },   { "inbound.peak", "bandwidth/inbound/@peak" },
-                 { "inbound.burst", "bandwidth/inbound/@burst" },       { "inbound.floor", "bandwidth/inbound/@floor" },
-                 { "outbound.average", "bandwidth/outbound/@average" }, { "outbound.peak", "bandwidth/outbound/@peak" },
+    } rows[] = { { "inbound.average", "bandwidth/inbound/@average" },
+                 { "inbound.peak", "bandwidth/inbound/@peak" },
+                 { "inbound.burst", "bandwidth/inbound/@burst" },
+                 { "inbound.floor", "bandwidth/inbound/@floor" },
+                 { "outbound.average", "bandwidth/outbound/@average" },
+                 { "outbound.peak", "bandwidth/outbound/@peak" },
                  { "outbound.burst", "bandwidth/outbound/@burst" } };
     AUTO_DOMAIN struct domain *d = NULL;
     struct params p = { .arena = &call->arena };
@@ -841,20 +911,54 @@ int qemu_domain_get_interface_parameters(struct call *call, const struct remote_
 /* ---- I/O throttling ---- */
 
 static const char *const tune_names[] = {
-    "total_bytes_sec", "read_bytes_sec", "write_bytes_sec", "total_iops_sec", "read_iops_sec", "write_iops_sec",
-    "total_bytes_sec_max", "read_bytes_sec_max", "write_bytes_sec_max", "total_iops_sec_max", "read_iops_sec_max",
-    "write_iops_sec_max", "size_iops_sec", "group_name", "total_bytes_sec_max_length", "read_bytes_sec_max_length",
-    "write_bytes_sec_max_length", "total_iops_sec_max_length", "read_iops_sec_max_length", "write_iops_sec_max_length",
+    "total_bytes_sec",
+    "read_bytes_sec",
+    "write_bytes_sec",
+    "total_iops_sec",
+    "read_iops_sec",
+    "write_iops_sec",
+    "total_bytes_sec_max",
+    "read_bytes_sec_max",
+    "write_bytes_sec_max",
+    "total_iops_sec_max",
+    "read_iops_sec_max",
+    "write_iops_sec_max",
+    "size_iops_sec",
+    "group_name",
+    "total_bytes_sec_max_length",
+    "read_bytes_sec_max_length",
+    "write_bytes_sec_max_length",
+    "total_iops_sec_max_length",
+    "read_iops_sec_max_length",
+    "write_iops_sec_max_length",
 };
 /* The emulator's names, in the same order. */
 static const char *const tune_args[] = {
-    "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr", "bps_max", "bps_rd_max", "bps_wr_max", "iops_max",
-    "iops_rd_max", "iops_wr_max", "iops_size", "group", "bps_max_length", "bps_rd_max_length", "bps_wr_max_length",
-    "iops_max_length", "iops_rd_max_length", "iops_wr_max_length",
+    "bps",
+    "bps_rd",
+    "bps_wr",
+    "iops",
+    "iops_rd",
+    "iops_wr",
+    "bps_max",
+    "bps_rd_max",
+    "bps_wr_max",
+    "iops_max",
+    "iops_rd_max",
+    "iops_wr_max",
+    "iops_size",
+    "group",
+    "bps_max_length",
+    "bps_rd_max_length",
+    "bps_wr_max_length",
+    "iops_max_length",
+    "iops_rd_max_length",
+    "iops_wr_max_length",
 };
 enum { N_TUNE = sizeof(tune_names) / sizeof(tune_names[0]), TUNE_GROUP = 13 };
 
-static int tune_def(struct node *disk, const struct rpc_typed_param *list, uint32_t n, struct err **err)
+static int tune_def(struct node *disk, const struct rpc_typed_param *list, uint32_t n,
+                    struct err **err)
 {
     for (uint32_t i = 0; i < n; i++) {
         bool known = false;
@@ -871,8 +975,9 @@ static int tune_def(struct node *disk, const struct rpc_typed_param *list, uint3
         if (list[i].kind == RPC_TYPED_STRING) {
             r = node_set(disk, path, list[i].value.s);
         } else {
-            r = list[i].value.ul == 0 ? node_set(disk, path, NULL)
-                                      : node_setf(disk, path, "%llu", (unsigned long long)list[i].value.ul);
+            r = list[i].value.ul == 0
+                    ? node_set(disk, path, NULL)
+                    : node_setf(disk, path, "%llu", (unsigned long long)list[i].value.ul);
         }
         if (r < 0) {
             return r;
@@ -894,7 +999,10 @@ static int tune_apply(struct domain *d, const struct node *disk, struct err **er
     for (size_t i = 0; i < N_TUNE; i++) {
         (void)snprintf(path, sizeof(path), "iotune/%s", tune_names[i]);
         if (i == TUNE_GROUP) {
-            (void)json_add_str(a, "group", node_get(disk, path) ? node_get(disk, path) : node_get(disk, "alias/@name"));
+            (void)json_add_str(a, "group",
+                               node_get(disk, path) ? node_get(disk, path)
+                               : qom != NULL        ? qom
+                                                    : "");
         } else if (i < 6 || node_get(disk, path) != NULL) {
             (void)json_add_u64(a, tune_args[i], node_get_u64(disk, path, 0));
         }
@@ -902,7 +1010,8 @@ static int tune_apply(struct domain *d, const struct node *disk, struct err **er
     return monitor_run(run_of(d)->qmp, "block_set_io_throttle", a, NULL, err);
 }
 
-int qemu_domain_set_block_io_tune(struct call *call, const struct remote_domain_set_block_io_tune_args *args,
+int qemu_domain_set_block_io_tune(struct call *call,
+                                  const struct remote_domain_set_block_io_tune_args *args,
                                   struct err **err)
 {
     AUTO_USE struct use u = { 0 };
@@ -916,7 +1025,8 @@ int qemu_domain_set_block_io_tune(struct call *call, const struct remote_domain_
     if (live != NULL) {
         k = find_disk(live, args->disk);
         if (k == NULL) {
-            return fault(err, DOM_QEMU, INVALID_ARG, "missing persistent configuration for disk '%s'", args->disk);
+            return fault(err, DOM_QEMU, INVALID_ARG,
+                         "missing persistent configuration for disk '%s'", args->disk);
         }
         r = tune_def(k, args->params, args->n_params, err);
         r = r == 0 ? tune_apply(u.d, k, err) : r;
@@ -924,7 +1034,8 @@ int qemu_domain_set_block_io_tune(struct call *call, const struct remote_domain_
     if (r == 0 && config != NULL && config != live) {
         k = find_disk(config, args->disk);
         if (k == NULL) {
-            return fault(err, DOM_QEMU, INVALID_ARG, "missing persistent configuration for disk '%s'", args->disk);
+            return fault(err, DOM_QEMU, INVALID_ARG,
+                         "missing persistent configuration for disk '%s'", args->disk);
         }
         r = tune_def(k, args->params, args->n_params, err);
         r = r == 0 ? domain_save_config(u.d, err) : r;
@@ -932,7 +1043,8 @@ int qemu_domain_set_block_io_tune(struct call *call, const struct remote_domain_
     return r;
 }
 
-int qemu_domain_get_block_io_tune(struct call *call, const struct remote_domain_get_block_io_tune_args *args,
+int qemu_domain_get_block_io_tune(struct call *call,
+                                  const struct remote_domain_get_block_io_tune_args *args,
                                   struct remote_domain_get_block_io_tune_ret *ret, struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
@@ -958,10 +1070,13 @@ int qemu_domain_get_block_io_tune(struct call *call, const struct remote_domain_
     for (size_t i = 0; i < N_TUNE; i++) {
         (void)snprintf(path, sizeof(path), "iotune/%s", tune_names[i]);
         if (i == TUNE_GROUP) {
-            params_str(&p, tune_names[i], node_get(k, path) ? node_get(k, path)
-                                          : domain_active(d) && !(args->flags & AFFECT_CONFIG)
-                                              ? node_get(k, "alias/@name")
-                                              : "");
+            /* The emulator names the group after the device when the user did not. */
+            AUTO_FREE char *qom = disk_qom_path(k);
+
+            params_str(&p, tune_names[i],
+                       node_get(k, path)                                    ? node_get(k, path)
+                       : domain_active(d) && !(args->flags & AFFECT_CONFIG) ? qom
+                                                                            : "");
         } else {
             params_ullong(&p, tune_names[i], node_get_u64(k, path, 0));
         }
@@ -973,7 +1088,8 @@ int qemu_domain_get_block_io_tune(struct call *call, const struct remote_domain_
 
 /* ---- I/O threads ---- */
 
-int qemu_domain_get_iothread_info(struct call *call, const struct remote_domain_get_iothread_info_args *args,
+int qemu_domain_get_iothread_info(struct call *call,
+                                  const struct remote_domain_get_iothread_info_args *args,
                                   struct remote_domain_get_iothread_info_ret *ret, struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
@@ -1019,11 +1135,13 @@ static int iothread_config(struct node *def, void *arg, struct err **err)
 
     if (c->add ? c->id <= n : c->id != n) {
         return fault(err, DOM_QEMU, INVALID_ARG,
-                     c->add ? "an IOThread is already using iothread_id '%u'" : "cannot find IOThread '%u' in iothreadids list",
+                     c->add ? "an IOThread is already using iothread_id '%u'"
+                            : "cannot find IOThread '%u' in iothreadids list",
                      c->id);
     }
     n = c->add ? n + 1 : n - 1;
-    return n > 0 ? node_setf(def, "iothreads", "%llu", (unsigned long long)n) : node_set(def, "iothreads", NULL);
+    return n > 0 ? node_setf(def, "iothreads", "%llu", (unsigned long long)n)
+                 : node_set(def, "iothreads", NULL);
 }
 
 static int iothread_live(struct node *def, void *arg, struct err **err)
@@ -1041,8 +1159,8 @@ static int iothread_live(struct node *def, void *arg, struct err **err)
     return r == 0 ? iothread_config(def, arg, err) : r;
 }
 
-static int change_iothread(struct call *call, const struct remote_domain *wire, unsigned id, unsigned flags, bool add,
-                           struct err **err)
+static int change_iothread(struct call *call, const struct remote_domain *wire, unsigned id,
+                           unsigned flags, bool add, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
     struct iothread_change c = { .id = id, .add = add };
@@ -1055,12 +1173,14 @@ static int change_iothread(struct call *call, const struct remote_domain *wire, 
     return r == 0 ? change(u.d, flags, iothread_live, iothread_config, &c, err) : r;
 }
 
-int qemu_domain_add_iothread(struct call *call, const struct remote_domain_add_iothread_args *args, struct err **err)
+int qemu_domain_add_iothread(struct call *call, const struct remote_domain_add_iothread_args *args,
+                             struct err **err)
 {
     return change_iothread(call, &args->dom, args->iothread_id, args->flags, true, err);
 }
 
-int qemu_domain_del_iothread(struct call *call, const struct remote_domain_del_iothread_args *args, struct err **err)
+int qemu_domain_del_iothread(struct call *call, const struct remote_domain_del_iothread_args *args,
+                             struct err **err)
 {
     return change_iothread(call, &args->dom, args->iothread_id, args->flags, false, err);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* call_stats.c - what running domains use: CPUs, memory, disks, NICs; one by one and all at once. */
+/* call_stats.c - what running domains use: CPUs, memory, disks, NICs; one by one and all at once.
+ */
 #include "mgmt/driver/driver.h"
 #include "mgmt/driver/qemu/find.h"
 #include "mgmt/driver/qemu/handlers.h"
@@ -11,11 +12,35 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum { STATS_STATE = 1, STATS_CPU = 2, STATS_BALLOON = 4, STATS_VCPU = 8, STATS_INTERFACE = 16, STATS_BLOCK = 32,
-       STATS_PERF = 64, STATS_IOTHREAD = 128, STATS_MEMORY = 256, STATS_DIRTYRATE = 512, STATS_VM = 1024,
-       STATS_FILTERS = 0xffff0000u };
-enum { TAG_SWAP_IN, TAG_SWAP_OUT, TAG_MAJOR_FAULT, TAG_MINOR_FAULT, TAG_UNUSED, TAG_AVAILABLE, TAG_ACTUAL, TAG_RSS,
-       TAG_USABLE, TAG_LAST_UPDATE, TAG_DISK_CACHES, TAG_HUGETLB_ALLOC, TAG_HUGETLB_FAIL };
+enum {
+    STATS_STATE = 1,
+    STATS_CPU = 2,
+    STATS_BALLOON = 4,
+    STATS_VCPU = 8,
+    STATS_INTERFACE = 16,
+    STATS_BLOCK = 32,
+    STATS_PERF = 64,
+    STATS_IOTHREAD = 128,
+    STATS_MEMORY = 256,
+    STATS_DIRTYRATE = 512,
+    STATS_VM = 1024,
+    STATS_FILTERS = 0xffff0000u
+};
+enum {
+    TAG_SWAP_IN,
+    TAG_SWAP_OUT,
+    TAG_MAJOR_FAULT,
+    TAG_MINOR_FAULT,
+    TAG_UNUSED,
+    TAG_AVAILABLE,
+    TAG_ACTUAL,
+    TAG_RSS,
+    TAG_USABLE,
+    TAG_LAST_UPDATE,
+    TAG_DISK_CACHES,
+    TAG_HUGETLB_ALLOC,
+    TAG_HUGETLB_FAIL
+};
 
 struct task_times {
     unsigned long long user, sys, start;
@@ -30,7 +55,8 @@ static bool task_times(pid_t pid, pid_t tid, struct task_times *ret)
     size_t n;
     int field = 2;
 
-    (void)snprintf(path, sizeof(path), tid > 0 ? "/proc/%d/task/%d/stat" : "/proc/%d/stat", (int)pid, (int)tid);
+    (void)snprintf(path, sizeof(path), tid > 0 ? "/proc/%d/task/%d/stat" : "/proc/%d/stat",
+                   (int)pid, (int)tid);
     if (file_slurp(path, 4096, &text, &n) < 0 || (p = strrchr(text, ')')) == NULL) {
         return false;
     }
@@ -104,7 +130,8 @@ static bool numbers_of(struct json_object *list, const struct node *disk, struct
     return false;
 }
 
-static int disk_numbers(struct domain *d, const char *name, struct disk_numbers *ret, struct err **err)
+static int disk_numbers(struct domain *d, const char *name, struct disk_numbers *ret,
+                        struct err **err)
 {
     AUTO_JSON struct json_object *list = NULL;
     int r = query_blocks(run_of(d), &list, err);
@@ -114,7 +141,8 @@ static int disk_numbers(struct domain *d, const char *name, struct disk_numbers 
         return r;
     }
     if (*name == '\0') {
-        for (const struct node *k = node_child(domain_devices(d->def), "disk"); k != NULL; k = node_next(k, "disk")) {
+        for (const struct node *k = node_child(domain_devices(d->def), "disk"); k != NULL;
+             k = node_next(k, "disk")) {
             struct disk_numbers one = { 0 };
 
             if (numbers_of(list, k, &one)) {
@@ -145,13 +173,17 @@ int qemu_domain_block_stats(struct call *call, const struct remote_domain_block_
 
     r = r == 0 ? disk_numbers(u.d, args->path, &n, err) : r;
     if (r == 0) {
-        *ret = (struct remote_domain_block_stats_ret) { .rd_req = n.rd_ops, .rd_bytes = n.rd_bytes, .wr_req = n.wr_ops,
-                                                        .wr_bytes = n.wr_bytes, .errs = -1 };
+        *ret = (struct remote_domain_block_stats_ret) { .rd_req = n.rd_ops,
+                                                        .rd_bytes = n.rd_bytes,
+                                                        .wr_req = n.wr_ops,
+                                                        .wr_bytes = n.wr_bytes,
+                                                        .errs = -1 };
     }
     return r;
 }
 
-int qemu_domain_block_stats_flags(struct call *call, const struct remote_domain_block_stats_flags_args *args,
+int qemu_domain_block_stats_flags(struct call *call,
+                                  const struct remote_domain_block_stats_flags_args *args,
                                   struct remote_domain_block_stats_flags_ret *ret, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
@@ -180,8 +212,8 @@ int qemu_domain_block_stats_flags(struct call *call, const struct remote_domain_
     return p.failed ? -ENOMEM : 0;
 }
 
-static int block_sizes(struct domain *d, const struct node *disk, uint64_t *ret_alloc, uint64_t *ret_cap,
-                       uint64_t *ret_phys, struct err **err)
+static int block_sizes(struct domain *d, const struct node *disk, uint64_t *ret_alloc,
+                       uint64_t *ret_cap, uint64_t *ret_phys, struct err **err)
 {
     AUTO_JSON struct json_object *list = NULL;
     AUTO_FREE char *name = disk_node_name(disk);
@@ -205,13 +237,15 @@ static int block_sizes(struct domain *d, const struct node *disk, uint64_t *ret_
         struct json_object *o = json_object_array_get_idx(list, i);
 
         if (str_eq(json_str_or(o, "node-name", ""), name)) {
-            *ret_cap = (uint64_t)json_i64_or(json_member(o, "image"), "virtual-size", (int64_t)*ret_cap);
+            *ret_cap =
+                (uint64_t)json_i64_or(json_member(o, "image"), "virtual-size", (int64_t)*ret_cap);
         }
     }
     return r;
 }
 
-int qemu_domain_get_block_info(struct call *call, const struct remote_domain_get_block_info_args *args,
+int qemu_domain_get_block_info(struct call *call,
+                               const struct remote_domain_get_block_info_args *args,
                                struct remote_domain_get_block_info_ret *ret, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
@@ -223,15 +257,18 @@ int qemu_domain_get_block_info(struct call *call, const struct remote_domain_get
     }
     k = find_disk(u.d->def, args->path);
     if (k == NULL) {
-        return fault(err, DOM_QEMU, INVALID_ARG, "invalid path %s not assigned to domain", args->path);
+        return fault(err, DOM_QEMU, INVALID_ARG, "invalid path %s not assigned to domain",
+                     args->path);
     }
     if (node_child(k, "source") == NULL) {
-        return fault(err, DOM_QEMU, INVALID_ARG, "disk '%s' does not currently have a source assigned", args->path);
+        return fault(err, DOM_QEMU, INVALID_ARG,
+                     "disk '%s' does not currently have a source assigned", args->path);
     }
     return block_sizes(u.d, k, &ret->allocation, &ret->capacity, &ret->physical, err);
 }
 
-int qemu_domain_get_disk_errors(struct call *call, const struct remote_domain_get_disk_errors_args *args,
+int qemu_domain_get_disk_errors(struct call *call,
+                                const struct remote_domain_get_disk_errors_args *args,
                                 struct remote_domain_get_disk_errors_ret *ret, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
@@ -255,7 +292,8 @@ int qemu_domain_get_disk_errors(struct call *call, const struct remote_domain_ge
         struct json_object *o = json_object_array_get_idx(list, i);
         const char *status = json_str_or(o, "io-status", "ok"), *qdev = json_str_or(o, "qdev", "");
 
-        for (const struct node *k = node_child(domain_devices(u.d->def), "disk"); k != NULL; k = node_next(k, "disk")) {
+        for (const struct node *k = node_child(domain_devices(u.d->def), "disk"); k != NULL;
+             k = node_next(k, "disk")) {
             if (!str_eq(status, "ok") && strstr(qdev, node_get(k, "alias/@name")) != NULL) {
                 ret->errors[n].disk = arena_strdup(&call->arena, node_get(k, "target/@dev"));
                 ret->errors[n++].error = str_eq(status, "nospace") ? 2 : 1;
@@ -278,7 +316,8 @@ static uint64_t net_counter(const char *dev, const char *name)
     return path != NULL && file_slurp(path, 64, &text, &n) == 0 ? strtoull(text, NULL, 10) : 0;
 }
 
-int qemu_domain_interface_stats(struct call *call, const struct remote_domain_interface_stats_args *args,
+int qemu_domain_interface_stats(struct call *call,
+                                const struct remote_domain_interface_stats_args *args,
                                 struct remote_domain_interface_stats_ret *ret, struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
@@ -293,7 +332,8 @@ int qemu_domain_interface_stats(struct call *call, const struct remote_domain_in
     nic = find_nic(d->def, args->device);
     dev = nic != NULL ? node_get(nic, "target/@dev") : NULL;
     if (dev == NULL) {
-        return fault(err, DOM_QEMU, INVALID_ARG, "invalid path, '%s' is not a known interface", args->device);
+        return fault(err, DOM_QEMU, INVALID_ARG, "invalid path, '%s' is not a known interface",
+                     args->device);
     }
     /* What the host receives from the tap is what the guest sent. */
     ret->rx_bytes = (int64_t)net_counter(dev, "tx_bytes");
@@ -314,14 +354,19 @@ static const struct {
     int tag;
     bool kib;
 } guest_stats[] = {
-    { "stat-swap-in", TAG_SWAP_IN, true },       { "stat-swap-out", TAG_SWAP_OUT, true },
-    { "stat-major-faults", TAG_MAJOR_FAULT, false }, { "stat-minor-faults", TAG_MINOR_FAULT, false },
-    { "stat-free-memory", TAG_UNUSED, true },    { "stat-total-memory", TAG_AVAILABLE, true },
-    { "stat-available-memory", TAG_USABLE, true }, { "stat-disk-caches", TAG_DISK_CACHES, true },
+    { "stat-swap-in", TAG_SWAP_IN, true },
+    { "stat-swap-out", TAG_SWAP_OUT, true },
+    { "stat-major-faults", TAG_MAJOR_FAULT, false },
+    { "stat-minor-faults", TAG_MINOR_FAULT, false },
+    { "stat-free-memory", TAG_UNUSED, true },
+    { "stat-total-memory", TAG_AVAILABLE, true },
+    { "stat-available-memory", TAG_USABLE, true },
+    { "stat-disk-caches", TAG_DISK_CACHES, true },
 };
 
 /* Calls put for each number that is known. */
-static int balloon_stats(struct domain *d, void (*put)(void *arg, int tag, uint64_t v), void *arg, struct err **err)
+static int balloon_stats(struct domain *d, void (*put)(void *arg, int tag, uint64_t v), void *arg,
+                         struct err **err)
 {
     struct run *run = run_of(d);
     AUTO_JSON struct json_object *b = NULL;
@@ -406,7 +451,8 @@ int qemu_domain_get_vcpus(struct call *call, const struct remote_domain_get_vcpu
         return r;
     }
     if (!domain_active(d)) {
-        return fault(err, DOM_QEMU, OPERATION_INVALID, "cannot retrieve vcpu information for inactive domain");
+        return fault(err, DOM_QEMU, OPERATION_INVALID,
+                     "cannot retrieve vcpu information for inactive domain");
     }
     if (args->maxinfo < 0 || args->maxinfo > 16384 || args->maplen < 0 || args->maplen > 8192) {
         return fault(err, DOM_RPC, INTERNAL_ERROR, "maxinfo > REMOTE_VCPUINFO_MAX");
@@ -435,7 +481,8 @@ int qemu_domain_get_vcpus(struct call *call, const struct remote_domain_get_vcpu
     return 0;
 }
 
-int qemu_domain_get_cpu_stats(struct call *call, const struct remote_domain_get_cpu_stats_args *args,
+int qemu_domain_get_cpu_stats(struct call *call,
+                              const struct remote_domain_get_cpu_stats_args *args,
                               struct remote_domain_get_cpu_stats_ret *ret, struct err **err)
 {
     AUTO_DOMAIN struct domain *d = NULL;
@@ -461,7 +508,8 @@ int qemu_domain_get_cpu_stats(struct call *call, const struct remote_domain_get_
         params_ullong(&p, "system_time", t.sys * tick_nsec());
         ret->nparams = 3;
     } else {
-        /* Without a cgroup of its own the total is all that is known; it is told for the last CPU used. */
+        /* Without a cgroup of its own the total is all that is known; it is told for the last CPU
+         * used. */
         for (uint32_t c = 0; c < args->ncpus && (uint32_t)args->start_cpu + c < host; c++) {
             bool here = (uint32_t)args->start_cpu + c == (uint32_t)t.cpu;
 
@@ -478,9 +526,11 @@ int qemu_domain_get_cpu_stats(struct call *call, const struct remote_domain_get_
 
 static void put_balloon(void *arg, int tag, uint64_t v)
 {
-    static const char *const names[] = { "swap_in", "swap_out", "major_fault", "minor_fault", "unused", "available",
-                                         "current", "rss", "usable", "last-update", "disk_caches",
-                                         "hugetlb_pgalloc", "hugetlb_pgfail" };
+    static const char *const names[] = { "swap_in",       "swap_out",    "major_fault",
+                                         "minor_fault",   "unused",      "available",
+                                         "current",       "rss",         "usable",
+                                         "last-update",   "disk_caches", "hugetlb_pgalloc",
+                                         "hugetlb_pgfail" };
     char field[64];
 
     if (tag == TAG_ACTUAL) {
@@ -517,8 +567,9 @@ static void stats_net(struct params *p, struct domain *d)
 {
     static const struct {
         const char *field, *file;
-    } rows[] = { { "rx.bytes", "tx_bytes" }, { "rx.pkts", "tx_packets" }, { "rx.errs", "tx_errors" },
-                 { "rx.drop", "tx_dropped" }, { "tx.bytes", "rx_bytes" }, { "tx.pkts", "rx_packets" },
+    } rows[] = { { "rx.bytes", "tx_bytes" }, { "rx.pkts", "tx_packets" },
+                 { "rx.errs", "tx_errors" }, { "rx.drop", "tx_dropped" },
+                 { "tx.bytes", "rx_bytes" }, { "tx.pkts", "rx_packets" },
                  { "tx.errs", "rx_errors" }, { "tx.drop", "rx_dropped" } };
     unsigned i = 0;
     char field[64];
@@ -550,10 +601,12 @@ static void stats_block(struct params *p, struct domain *d)
     if (domain_active(d)) {
         (void)query_blocks(run_of(d), &list, NULL);
     }
-    for (const struct node *k = node_child(domain_devices(d->def), "disk"); k != NULL; k = node_next(k, "disk"), i++) {
+    for (const struct node *k = node_child(domain_devices(d->def), "disk"); k != NULL;
+         k = node_next(k, "disk"), i++) {
         struct disk_numbers n;
         uint64_t alloc = 0, cap = 0, phys = 0;
-        const char *path = node_get(k, "source/@file") ? node_get(k, "source/@file") : node_get(k, "source/@dev");
+        const char *path =
+            node_get(k, "source/@file") ? node_get(k, "source/@file") : node_get(k, "source/@dev");
 
         (void)snprintf(field, sizeof(field), "block.%u.name", i);
         params_str(p, field, node_get(k, "target/@dev"));
@@ -569,9 +622,10 @@ static void stats_block(struct params *p, struct domain *d)
             const struct {
                 const char *name;
                 int64_t v;
-            } rows[] = { { "rd.reqs", n.rd_ops }, { "rd.bytes", n.rd_bytes }, { "rd.times", n.rd_ns },
-                         { "wr.reqs", n.wr_ops }, { "wr.bytes", n.wr_bytes }, { "wr.times", n.wr_ns },
-                         { "fl.reqs", n.fl_ops }, { "fl.times", n.fl_ns } };
+            } rows[] = { { "rd.reqs", n.rd_ops },    { "rd.bytes", n.rd_bytes },
+                         { "rd.times", n.rd_ns },    { "wr.reqs", n.wr_ops },
+                         { "wr.bytes", n.wr_bytes }, { "wr.times", n.wr_ns },
+                         { "fl.reqs", n.fl_ops },    { "fl.times", n.fl_ns } };
 
             for (size_t j = 0; j < sizeof(rows) / sizeof(rows[0]); j++) {
                 (void)snprintf(field, sizeof(field), "block.%u.%s", i, rows[j].name);
@@ -629,7 +683,10 @@ static void stats_one(struct params *p, struct domain *d, unsigned stats)
         if (monitor_run(run_of(d)->qmp, "query-dirty-rate", NULL, &o, NULL) == 0) {
             const char *status = json_str_or(o, "status", "unstarted");
 
-            params_int(p, "dirtyrate.calc_status", str_eq(status, "measured") ? 2 : str_eq(status, "measuring") ? 1 : 0);
+            params_int(p, "dirtyrate.calc_status",
+                       str_eq(status, "measured")    ? 2
+                       : str_eq(status, "measuring") ? 1
+                                                     : 0);
             params_llong(p, "dirtyrate.calc_start_time", json_i64_or(o, "start-time", 0));
             params_int(p, "dirtyrate.calc_period", (int32_t)json_i64_or(o, "calc-time", 0));
             if (str_eq(status, "measured")) {
@@ -655,13 +712,16 @@ static bool wanted(const struct domain *d, unsigned flags)
             return false;
         }
     }
-    return states == 0 || (states & (d->state == STATE_RUNNING ? 16 : d->state == STATE_PAUSED ? 32
-                                     : d->state == STATE_SHUTOFF                               ? 64
-                                                                                                : 128));
+    return states == 0 || (states & (d->state == STATE_RUNNING   ? 16
+                                     : d->state == STATE_PAUSED  ? 32
+                                     : d->state == STATE_SHUTOFF ? 64
+                                                                 : 128));
 }
 
-int qemu_connect_get_all_domain_stats(struct call *call, const struct remote_connect_get_all_domain_stats_args *args,
-                                      struct remote_connect_get_all_domain_stats_ret *ret, struct err **err)
+int qemu_connect_get_all_domain_stats(struct call *call,
+                                      const struct remote_connect_get_all_domain_stats_args *args,
+                                      struct remote_connect_get_all_domain_stats_ret *ret,
+                                      struct err **err)
 {
     unsigned stats = args->stats != 0 ? args->stats : 0xffff;
     struct domain **list;
@@ -682,7 +742,7 @@ int qemu_connect_get_all_domain_stats(struct call *call, const struct remote_con
             }
         }
     } else {
-        LIST_FOREACH(&call->world->domains, it) {
+        LIST_FOREACH (&call->world->domains, it) {
             struct domain *d = CONTAINER_OF(it, struct domain, link);
 
             if (wanted(d, args->flags) && n < room) {
@@ -695,10 +755,13 @@ int qemu_connect_get_all_domain_stats(struct call *call, const struct remote_con
 
         /* A domain that is busy still tells what needs no emulator. */
         if (list[i]->world != NULL) {
-            bool job = domain_active(list[i]) && list[i]->job == NULL && domain_job_begin(list[i], "stats", NULL) == 0;
+            bool job = domain_active(list[i]) && list[i]->job == NULL &&
+                       domain_job_begin(list[i], "stats", NULL) == 0;
 
-            stats_one(&p, list[i], domain_active(list[i]) && !job ? stats & (STATS_STATE | STATS_CPU | STATS_VCPU)
-                                                                  : stats);
+            stats_one(&p, list[i],
+                      domain_active(list[i]) && !job
+                          ? stats & (STATS_STATE | STATS_CPU | STATS_VCPU)
+                          : stats);
             if (job) {
                 domain_job_end(list[i]);
             }
@@ -711,15 +774,32 @@ int qemu_connect_get_all_domain_stats(struct call *call, const struct remote_con
     return 0;
 }
 
-int qemu_domain_get_perf_events(struct call *call, const struct remote_domain_get_perf_events_args *args,
+int qemu_domain_get_perf_events(struct call *call,
+                                const struct remote_domain_get_perf_events_args *args,
                                 struct remote_domain_get_perf_events_ret *ret, struct err **err)
 {
-    static const char *const names[] = { "cmt", "mbmt", "mbml", "cpu_cycles", "instructions", "cache_references",
-                                         "cache_misses", "branch_instructions", "branch_misses", "bus_cycles",
-                                         "stalled_cycles_frontend", "stalled_cycles_backend", "ref_cpu_cycles",
-                                         "cpu_clock", "task_clock", "page_faults", "context_switches",
-                                         "cpu_migrations", "page_faults_min", "page_faults_maj",
-                                         "alignment_faults", "emulation_faults" };
+    static const char *const names[] = { "cmt",
+                                         "mbmt",
+                                         "mbml",
+                                         "cpu_cycles",
+                                         "instructions",
+                                         "cache_references",
+                                         "cache_misses",
+                                         "branch_instructions",
+                                         "branch_misses",
+                                         "bus_cycles",
+                                         "stalled_cycles_frontend",
+                                         "stalled_cycles_backend",
+                                         "ref_cpu_cycles",
+                                         "cpu_clock",
+                                         "task_clock",
+                                         "page_faults",
+                                         "context_switches",
+                                         "cpu_migrations",
+                                         "page_faults_min",
+                                         "page_faults_maj",
+                                         "alignment_faults",
+                                         "emulation_faults" };
     AUTO_DOMAIN struct domain *d = NULL;
     struct params p = { .arena = &call->arena };
     int r = domain_of_call(call, &args->dom, &d, err);
@@ -732,7 +812,8 @@ int qemu_domain_get_perf_events(struct call *call, const struct remote_domain_ge
     return r;
 }
 
-int qemu_domain_start_dirty_rate_calc(struct call *call, const struct remote_domain_start_dirty_rate_calc_args *args,
+int qemu_domain_start_dirty_rate_calc(struct call *call,
+                                      const struct remote_domain_start_dirty_rate_calc_args *args,
                                       struct err **err)
 {
     AUTO_USE struct use u = { 0 };
@@ -743,10 +824,41 @@ int qemu_domain_start_dirty_rate_calc(struct call *call, const struct remote_dom
         return r;
     }
     if (args->seconds < 1 || args->seconds > 60) {
-        return fault(err, DOM_QEMU, INVALID_ARG, "seconds=%d is invalid, please choose value within [1, 60].",
-                     args->seconds);
+        return fault(err, DOM_QEMU, INVALID_ARG,
+                     "seconds=%d is invalid, please choose value within [1, 60].", args->seconds);
     }
     a = json_object_new_object();
     (void)json_add_i64(a, "calc-time", args->seconds);
     return monitor_run(run_of(u.d)->qmp, "calc-dirty-rate", a, NULL, err);
+}
+
+int qemu_domain_get_messages(struct call *call, const struct remote_domain_get_messages_args *args,
+                             struct remote_domain_get_messages_ret *ret, struct err **err)
+{
+    AUTO_DOMAIN struct domain *d = NULL;
+    int r = domain_of_call(call, &args->dom, &d, err);
+
+    if (r < 0 || !domain_active(d) || geteuid() != 0) {
+        return r;
+    }
+    ret->msgs = arena_array(&call->arena, 1, sizeof(*ret->msgs));
+    if (ret->msgs == NULL) {
+        return -ENOMEM;
+    }
+    ret->msgs[ret->n_msgs++] =
+        arena_strdup(&call->arena, "tainted: running with undesirable elevated privileges");
+    return 0;
+}
+
+int qemu_domain_get_security_label(struct call *call,
+                                   const struct remote_domain_get_security_label_args *args,
+                                   struct remote_domain_get_security_label_ret *ret,
+                                   struct err **err)
+{
+    AUTO_DOMAIN struct domain *d = NULL;
+    int r = domain_of_call(call, &args->dom, &d, err);
+
+    ret->label = arena_alloc(&call->arena, 1);
+    ret->n_label = ret->label != NULL ? 1 : 0;
+    return r;
 }

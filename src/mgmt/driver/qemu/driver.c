@@ -79,8 +79,10 @@ static int complete(struct world *w, struct node *def, struct err **err)
                               .arg = w };
 
     if (type != NULL && !str_eq(type, "qemu") && !str_eq(type, "kvm")) {
-        return fault(err, DOM_NONE, INVALID_ARG, "could not find capabilities for domaintype=%s ",
-                     type);
+        int r = domain_complete(def, &f, err); /* its own complaint comes first */
+
+        return r < 0 ? r
+                     : fault(err, DOM_NONE, INVALID_ARG, "could not find capabilities for domaintype=%s ", type);
     }
     if (arch != NULL && !str_eq(arch, "x86_64") && !str_eq(arch, "i686")) {
         return fault(err, DOM_NONE, INVALID_ARG, "could not find capabilities for arch=%s ", arch);

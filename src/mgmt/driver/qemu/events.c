@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "mgmt/driver/driver.h"
+#include "mgmt/driver/qemu/blockjob.h"
 #include "mgmt/driver/qemu/process.h"
 #include "mgmt/model/domain/domain.h"
 #include "mgmt/server/event.h"
@@ -469,6 +470,7 @@ static const struct {
     { "GUEST_PANICKED", on_panicked },
     { "SUSPEND", on_pmsuspend },
     { "WAKEUP", on_pmwakeup },
+    { "JOB_STATUS_CHANGE", blockjob_status },
 };
 
 void events_take(void *arg, const char *name, struct json_object *data, int64_t sec, unsigned usec)

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "mgmt/driver/driver.h"
+#include "mgmt/driver/qemu/blockjob.h"
 #include "mgmt/driver/qemu/cmdline.h"
 #include "mgmt/driver/qemu/events.h"
 #include "mgmt/driver/qemu/ports.h"
@@ -63,6 +64,7 @@ struct run *run_unref(struct run *r)
     if (r == NULL || --r->refs > 0) {
         return NULL;
     }
+    blockjob_forget(r);
     free(r->agent_path);
     free(r->dir);
     free(r->monitor_path);

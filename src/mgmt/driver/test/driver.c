@@ -8,7 +8,9 @@
 #include "mgmt/model/domain/domain.h"
 #include "mgmt/model/schema.h"
 #include "mgmt/object/network.h"
+#include "mgmt/object/pool.h"
 #include "mgmt/server/remote-ops.h"
+#include "mgmt/server/server.h"
 #include "rpc/fault.h"
 
 #include <errno.h>
@@ -18,7 +20,17 @@ static const char default_domain[] =
     "<domain type='test'><name>test</name>"
     "<uuid>6695eb01-f6a4-8304-79aa-97f2502e193f</uuid>"
     "<memory>8388608</memory><currentMemory>2097152</currentMemory><vcpu>2</vcpu>"
-    "<os><type>hvm</type></os></domain>";
+    "<os><type>hvm</type></os><devices>"
+    "<disk type='file' device='disk'><source file='/guest/diskimage1'/><target dev='vda' bus='virtio'/>"
+    "<address type='pci' domain='0' bus='1' slot='0' function='0'/></disk>"
+    "<interface type='network'><mac address='aa:bb:cc:dd:ee:ff'/><source network='default'/>"
+    "<target dev='testnet0'/><address type='pci' domain='0' bus='0' slot='1' function='0'/></interface>"
+    "<memballoon model='virtio'><address type='pci' domain='0' bus='0' slot='2' function='0'/></memballoon>"
+    "</devices></domain>";
+
+static const char default_pool[] =
+    "<pool type='dir'><name>default-pool</name><uuid>dfe224cb-28fb-8dd0-c4b2-64eb3f0f4566</uuid>"
+    "<target><path>/default-pool</path></target></pool>";
 
 static const char default_network[] =
     "<network><name>default</name><uuid>dd8fe884-6c02-601e-7551-cca97df1c5df</uuid>"
@@ -191,6 +203,7 @@ static int open_world(struct world *w, struct err **err)
     struct node *def = NULL;
     struct domain *d;
     struct network *n;
+    struct pool *p;
     int r = schema_parse(default_domain, &schema_domain, DOM_TEST, false, &def, err);
 
     r = r == 0 ? complete(w, def, err) : r;
@@ -205,6 +218,57 @@ static int open_world(struct world *w, struct err **err)
     r = r == 0 ? network_add(w, def, &n) : r;
     if (r == 0) {
         n->persistent = n->active = true;
+        r = schema_parse(default_pool, &schema_pool, DOM_TEST, false, &def, err);
+    }
+    r = r == 0 ? pool_complete(w, def, err) : r;
+    r = r == 0 ? pool_add(w, def, &p) : r;
+    r = r == 0 ? pool_start(p, err) : r;
+    if (r == 0) {
+        p->persistent = true;
+    }
+    return r;
+}
+
+static int domain_get_os_type(struct call *call, const struct remote_domain_get_os_type_args *args,
+                              struct remote_domain_get_os_type_ret *ret, struct err **err)
+{
+    AUTO_DOMAIN struct domain *d = NULL;
+    int r = domain_of_call(call, &args->dom, &d, err);
+
+    ret->type_ = arena_strdup(&call->arena, "linux");
+    return r;
+}
+
+static int domain_get_vcpus_flags(struct call *call,
+                                  const struct remote_domain_get_vcpus_flags_args *args,
+                                  struct remote_domain_get_vcpus_flags_ret *ret, struct err **err)
+{
+    AUTO_DOMAIN struct domain *d = NULL;
+    struct node *def;
+    int r = domain_of_call(call, &args->dom, &d, err);
+
+    r = r == 0 ? domain_def_of(d, args->flags, &def, err) : r;
+    if (r == 0) {
+        uint64_t max = node_get_u64(def, "vcpu", 1);
+
+        ret->num = (int32_t)(args->flags & 4 ? max : node_get_u64(def, "vcpu/@current", max));
+    }
+    return r;
+}
+
+static int domain_get_scheduler_parameters(
+    struct call *call, const struct remote_domain_get_scheduler_parameters_args *args,
+    struct remote_domain_get_scheduler_parameters_ret *ret, struct err **err)
+{
+    AUTO_DOMAIN struct domain *d = NULL;
+    int r = domain_of_call(call, &args->dom, &d, err);
+
+    ret->params = arena_array(&call->arena, 1, sizeof(*ret->params));
+    if (r == 0 && ret->params != NULL) {
+        ret->n_params = 1;
+        ret->params[0].field = arena_strdup(&call->arena, "weight");
+        ret->params[0].kind = RPC_TYPED_UINT;
+        ret->params[0].value.ui = 50;
     }
     return r;
 }
@@ -234,6 +298,9 @@ static int node_get_free_memory(struct call *call, struct remote_node_get_free_m
 }
 
 static const struct remote_ops calls = {
+    .domain_get_os_type = domain_get_os_type,
+    .domain_get_vcpus_flags = domain_get_vcpus_flags,
+    .domain_get_scheduler_parameters = domain_get_scheduler_parameters,
     .node_get_info = node_get_info,
     .node_get_free_memory = node_get_free_memory,
 };

@@ -36,7 +36,7 @@ static int identity(struct node *def, struct err **err)
     uint8_t bytes[16];
 
     if (name == NULL || *name == '\0') {
-        return fault(err, DOM_DOMAIN, NO_NAME, "%s", "domain definition");
+        return fault(err, DOM_DOMAIN, NO_NAME, "%s", "");
     }
     if (strchr(name, '/') != NULL) {
         return fault(err, DOM_DOMAIN, XML_ERROR, "name %s cannot contain '/'", name);
@@ -173,8 +173,7 @@ static int os(struct node *def, const struct domain_facts *f, struct err **err)
         return fault(err, DOM_DOMAIN, OS_TYPE, "%s", "an os <type> must be specified");
     }
     if (!str_eq(t->text, "hvm") && !(f->plain && str_eq(t->text, "linux"))) {
-        return fault(err, DOM_DOMAIN, CONFIG_UNSUPPORTED,
-                     "could not find capabilities for ostype=%s ", t->text);
+        return fault(err, DOM_DOMAIN, CONFIG_UNSUPPORTED, "unknown OS type '%s'", t->text);
     }
     if (node_attr(t, "arch") == NULL && node_set(t, "@arch", f->arch) < 0) {
         return -ENOMEM;
@@ -334,7 +333,7 @@ int domain_complete_device(struct node *def, struct node *d, const struct domain
         return fault(err, DOM_DOMAIN, XML_ERROR, "Missing required attribute '%s' in element '%s'",
                      "type", "address");
     }
-    if (f->plain && !str_eq(d->name, "interface") && !str_eq(d->name, "disk")) {
+    if (f->plain && !str_eq(d->name, "interface")) {
         return 0;
     }
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -398,6 +397,20 @@ static void forget_run(struct node *def)
     }
 }
 
+static int known_type(const char *type, struct err **err)
+{
+    static const char *const types[] = { "qemu",   "kvm",       "xen",    "lxc",    "uml",
+                                         "openvz", "test",      "vmware", "hyperv", "vbox",
+                                         "phyp",   "parallels", "bhyve",  "vz",     "hvf" };
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (str_eq(types[i], type)) {
+            return 0;
+        }
+    }
+    return fault(err, DOM_DOMAIN, CONFIG_UNSUPPORTED, "invalid domain type %s", type);
+}
+
 int domain_complete(struct node *def, const struct domain_facts *f, struct err **err)
 {
     static const struct {
@@ -413,7 +426,8 @@ int domain_complete(struct node *def, const struct domain_facts *f, struct err *
         return fault(err, DOM_DOMAIN, XML_ERROR, "Missing required attribute '%s' in element '%s'",
                      "type", "domain");
     }
-    r = identity(def, err);
+    r = known_type(node_attr(def, "type"), err);
+    r = r == 0 ? identity(def, err) : r;
     if (r < 0) {
         return r;
     }
