@@ -277,3 +277,23 @@ int fd_close_from(int first, const int *keep, size_t n_keep)
     }
     return syscall(SYS_close_range, from, UINT_MAX, 0) < 0 ? -errno : 0;
 }
+
+static fd_opener_fn *opener;
+static void *opener_arg;
+
+void fd_set_opener(fd_opener_fn *fn, void *arg)
+{
+    opener = fn;
+    opener_arg = arg;
+}
+
+int fd_open(const char *path, int flags, unsigned mode)
+{
+    int fd;
+
+    if (opener != NULL) {
+        return opener(opener_arg, path, flags, mode);
+    }
+    fd = open(path, flags | O_CLOEXEC, mode);
+    return fd < 0 ? -errno : fd;
+}

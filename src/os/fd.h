@@ -36,3 +36,9 @@ ssize_t fd_recv_with(int sock, void *buf, size_t len, int *fds, size_t max_fds, 
 
 /* Closes all descriptors from first up, but for those in keep (sorted ascending). */
 int fd_close_from(int first, const int *keep, size_t n_keep);
+
+/* open() with O_CLOEXEC, or what a confined program has put in its place: a descriptor, or a
+ * negative errno. */
+typedef int fd_opener_fn(void *arg, const char *path, int flags, unsigned mode);
+int fd_open(const char *path, int flags, unsigned mode);
+void fd_set_opener(fd_opener_fn *fn, void *arg);

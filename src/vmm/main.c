@@ -10,6 +10,7 @@
 #include "vmm/cli/config.h"
 #include "vmm/cli/confine.h"
 #include "vmm/cli/help.h"
+#include "vmm/machine/broker.h"
 #include "vmm/machine/machine.h"
 #include "vmm/qmp/server.h"
 
@@ -99,8 +100,12 @@ static int run(struct config *c, int *ret_status, struct err **err)
     struct qmp *qmp = NULL;
     struct loop_source *signals[3] = { NULL };
     int daemon_fd = -1;
+    AUTO_FD int broker_fd = -1;
     int r = c->daemonize ? go_background(&daemon_fd, err) : 0;
 
+    if (r == 0 && !c->sandbox_off) {
+        r = broker_start(&broker_fd, err);
+    }
     if (r == 0) {
         r = loop_new(&loop);
         if (r < 0) {
@@ -126,7 +131,10 @@ static int run(struct config *c, int *ret_status, struct err **err)
     if (r == 0 && !c->sandbox_off) {
         r = confine_files(m, err);
     }
-    if (r == 0 && blocks != NULL && hash_count(m->blocks) > 0) {
+    if (r == 0 && broker_fd >= 0) {
+        broker_use(m, broker_fd);
+    }
+    if (r == 0 && blocks != NULL) {
         r = block_ctx_prepare(blocks, err);
     }
     if (r == 0) {

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/str.h"
+#include "os/fd.h"
 #include "block/core/image.h"
 #include "block/core/iov.h"
 #include "block/proto/lock.h"
@@ -122,9 +123,11 @@ static int file_open(struct block_node *node, struct keyval *opts, struct err **
     if (node->filename == NULL) {
         return -ENOMEM;
     }
-    f->fd = open(path, flags);
+    f->fd = fd_open(path, flags, 0);
     if (f->fd < 0) {
-        return err_set(err, errno, "Could not open '%s': %s", path, strerror(errno));
+        r = f->fd;
+        f->fd = -1;
+        return err_set(err, -r, "Could not open '%s': %s", path, strerror(-r));
     }
     r = file_size(f, err);
     if (r < 0) {
@@ -139,12 +142,12 @@ static int file_open(struct block_node *node, struct keyval *opts, struct err **
 static int file_reopen(struct block_node *node, bool read_only, struct err **err)
 {
     struct file_node *f = (struct file_node *)node;
-    AUTO_FD int fd = open(node->filename, O_CLOEXEC | (read_only ? O_RDONLY : O_RDWR) |
-                                              (node->direct ? O_DIRECT : 0));
+    AUTO_FD int fd = fd_open(
+        node->filename, (read_only ? O_RDONLY : O_RDWR) | (node->direct ? O_DIRECT : 0), 0);
     int r;
 
     if (fd < 0) {
-        return err_set(err, errno, "Could not reopen '%s': %s", node->filename, strerror(errno));
+        return err_set(err, -fd, "Could not reopen '%s': %s", node->filename, strerror(-fd));
     }
     /* The old one's locks go with it. */
     if (f->locking && !f->is_device) {

@@ -403,6 +403,11 @@ void vcpu_kick(struct vcpu *v)
     }
 }
 
+void vcpu_nmi(struct vcpu *v)
+{
+    (void)vcpu_ioctl(v, KVM_NMI, NULL);
+}
+
 void vcpu_done(struct vcpu *v)
 {
     if (v->m == NULL) {

@@ -46,3 +46,5 @@ int vcpu_set_entry(struct vcpu *v, const struct boot_entry *entry, struct err **
 
 /* Makes the thread look at the machine's state soon. Any thread. */
 void vcpu_kick(struct vcpu *v);
+/* A non-maskable interrupt. Main loop. */
+void vcpu_nmi(struct vcpu *v);

@@ -91,6 +91,7 @@ struct chardev_stream {
     bool out_armed;
     bool kick_posted;
     bool in_parked;
+    bool takes_fds; /* a unix socket: descriptors may come along */
     void (*on_hangup)(struct chardev *chr);
     /* Filters input (stdio's escape key); NULL: as it is. */
     void (*filter)(struct chardev *chr, const uint8_t *buf, size_t len);

@@ -64,6 +64,14 @@ static void on_connection(int fd, uint32_t events, void *arg)
     }
 }
 
+static bool is_unix(int fd)
+{
+    int domain = 0;
+    socklen_t len = sizeof(domain);
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
 static void start_stream(struct socket_chr *c)
 {
     int on = 1;
@@ -74,6 +82,7 @@ static void start_stream(struct socket_chr *c)
         return;
     }
     c->s.on_hangup = on_hangup;
+    c->s.takes_fds = is_unix(c->fd);
     chardev_signal(&c->chr, CHARDEV_OPENED);
 }
 

@@ -9,6 +9,7 @@
 #include "vmm/char/chardev.h"
 
 #include "os/fd.h"
+#include "vmm/machine/machine.h"
 #include "os/loop.h"
 
 #include <errno.h>
@@ -119,6 +120,25 @@ void chardev_stream_write(struct chardev_stream *s, const uint8_t *buf, size_t l
     }
 }
 
+/* A descriptor that comes along is for the QMP command it comes with. */
+static ssize_t read_with_fd(struct chardev_stream *s, void *buf, size_t len)
+{
+    struct machine *m = s->chr->m;
+    int passed = -1;
+    size_t n_fds = 0;
+    ssize_t n = fd_recv_with(s->fd_in, buf, len, &passed, 1, &n_fds);
+
+    if (n_fds == 1) {
+        close_fdp(&m->received_fd);
+        m->received_fd = passed;
+    }
+    if (n < 0) {
+        errno = (int)-n;
+        return -1;
+    }
+    return n;
+}
+
 static void on_input(int fd, uint32_t events, void *arg)
 {
     struct chardev_stream *s = arg;
@@ -132,7 +152,8 @@ static void on_input(int fd, uint32_t events, void *arg)
         (void)loop_fd_events(s->in, 0);
         return;
     }
-    n = read(fd, buf, room < sizeof(buf) ? room : sizeof(buf));
+    n = s->takes_fds ? read_with_fd(s, buf, room < sizeof(buf) ? room : sizeof(buf))
+                     : read(fd, buf, room < sizeof(buf) ? room : sizeof(buf));
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }

@@ -15,6 +15,7 @@
 #include "vmm/dev/misc/fw_cfg.h"
 #include "vmm/machine/class.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/object.h"
 #include "vmm/net/netdev.h"
 
 #include <errno.h>
@@ -167,28 +168,6 @@ static int add_nic(struct machine *m, struct keyval *opts, size_t n, struct err 
     return r == 0 ? device_create_text(m, text, NULL, err) : r;
 }
 
-/* Objects that something else names; what they are is known by their class alone. */
-static int add_object(struct machine *m, struct keyval *opts, struct err **err)
-{
-    static const char *const known[] = { "rng-random", "rng-builtin", "memory-backend-ram",
-                                         "memory-backend-memfd", "memory-backend-file" };
-    static char present[] = "present";
-    const char *type = keyval_get(opts, "qom-type");
-    const char *id = keyval_get(opts, "id");
-
-    for (size_t i = 0; type != NULL && i < sizeof(known) / sizeof(known[0]); i++) {
-        if (str_eq(type, known[i])) {
-            if (id == NULL) {
-                return err_set(err, EINVAL, "-object %s: id= is missing", type);
-            }
-            return hash_add(m->objects, id, present) == 0
-                       ? 0
-                       : err_set(err, EEXIST, "-object: id '%s' is taken", id);
-        }
-    }
-    return err_set(err, EINVAL, "-object: '%s' is no object of ours", type != NULL ? type : "");
-}
-
 static int add_device(struct machine *m, struct keyval *opts, struct err **err)
 {
     const char *driver = keyval_get(opts, "driver");
@@ -284,7 +263,10 @@ static int add_backends(struct machine *m, struct block_ctx *blocks, struct conf
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < c->lists[LIST_OBJECT].n; i++) {
-        r = add_object(m, c->lists[LIST_OBJECT].items[i], err);
+        r = object_add(m, c->lists[LIST_OBJECT].items[i], err);
+        if (r < 0) {
+            err_prefix(err, "-object: ");
+        }
     }
     for (size_t i = 0; r == 0 && i < c->lists[LIST_CHARDEV].n; i++) {
         r = chardev_add(m, c->lists[LIST_CHARDEV].items[i], NULL, err);
@@ -394,19 +376,45 @@ static int add_devices(struct machine *m, struct block_ctx *blocks, struct confi
     return r == 0 ? add_default_devices(m, c, err) : r;
 }
 
-static int open_accel(struct machine *m, const struct config *c, struct err **err)
+static int open_one_accel(struct machine *m, const char *name, bool quiet, struct err **err)
 {
     const struct accel_provider *p;
     AUTO_FREE char *why = NULL;
-    int r = accel_choose(c->accel, &p, &why, err);
+    int r = accel_choose(name, &p, &why, err);
 
     if (r < 0) {
         return r;
     }
-    if (why != NULL && !c->quiet) {
+    r = accel_open(p, &m->accel, err);
+    if (r == 0 && why != NULL && !quiet) {
         log_note("%s", why);
     }
-    return accel_open(p, &m->accel, err);
+    return r;
+}
+
+/* -accel and accel= may name several, joined by colons: the first that works is taken. */
+static int open_accel(struct machine *m, const struct config *c, struct err **err)
+{
+    int r = 0;
+
+    if (c->accel == NULL) {
+        return open_one_accel(m, NULL, c->quiet, err);
+    }
+    for (const char *p = c->accel; *p != '\0';) {
+        size_t len = strcspn(p, ":");
+        AUTO_FREE char *name = strndup(p, len);
+        CLEANUP(err_freep) struct err *why_not = NULL;
+
+        if (name == NULL) {
+            return err_set(err, ENOMEM, "no memory");
+        }
+        r = open_one_accel(m, name, c->quiet, p[len] == '\0' ? err : &why_not);
+        if (r == 0) {
+            return 0;
+        }
+        p += len + (p[len] == ':');
+    }
+    return r;
 }
 
 int machine_build(struct config *c, struct loop *loop, struct machine **ret,
@@ -448,6 +456,7 @@ int machine_build(struct config *c, struct loop *loop, struct machine **ret,
         m->data_dirs[m->n_data_dirs++] = strdup(c->data_dirs.items[i]);
     }
     r = block_ctx_new(loop, ret_blocks, err);
+    m->block_ctx = *ret_blocks;
     if (r == 0) {
         r = make_board(m, c, err);
     }

@@ -60,3 +60,7 @@ struct config {
 /* Fills *c. 1: an informational option (help, version) was answered, leave with status 0. */
 int config_parse(struct config *c, int argc, char **argv, struct err **err) MUST_CHECK;
 void config_done(struct config *c);
+
+struct json_object;
+/* The options, as query-command-line-options tells of them. */
+struct json_object *cli_describe_options(void);

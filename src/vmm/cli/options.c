@@ -573,6 +573,23 @@ int config_parse(struct config *c, int argc, char **argv, struct err **err)
     return 0;
 }
 
+/* libvirt asks for parameters of a few options; those that take any are told with none. */
+struct json_object *cli_describe_options(void)
+{
+    struct json_object *list = json_object_new_array();
+
+    for (const struct cli_option *o = cli_options; o->name != NULL; o++) {
+        struct json_object *entry = json_object_new_object();
+
+        (void)json_add_str(entry, "option", str_eq(o->name, "smp") ? "smp-opts"
+                                            : str_eq(o->name, "boot") ? "boot-opts"
+                                                                      : o->name);
+        (void)json_add(entry, "parameters", json_object_new_array());
+        (void)json_object_array_add(list, entry);
+    }
+    return list;
+}
+
 static void texts_done(struct config_texts *t)
 {
     for (size_t i = 0; i < t->n; i++) {

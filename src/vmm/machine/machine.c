@@ -11,11 +11,13 @@
 #include "vmm/dev/device.h"
 #include "vmm/dev/timer/mc146818.h"
 #include "vmm/machine/class.h"
+#include "vmm/machine/object.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void guard_enter(void *arg)
 {
@@ -45,6 +47,7 @@ int machine_new(struct loop *loop, struct machine **ret, struct err **err)
         return err_set(err, ENOMEM, "no memory");
     }
     m->loop = loop;
+    m->received_fd = m->broker_fd = -1;
     (void)pthread_mutex_init(&m->lock, NULL);
     (void)pthread_cond_init(&m->vcpus_cond, NULL);
     list_init(&m->devices);
@@ -105,7 +108,13 @@ struct machine *machine_free(struct machine *m)
     (void)hash_free(m->netdevs);
     (void)hash_free(m->chardevs);
     (void)hash_free(m->blocks);
+    object_free_all(m);
     (void)hash_free(m->objects);
+    for (unsigned i = 0; i < MACHINE_MAX_FDS; i++) {
+        if (m->fds[i].name != NULL) {
+            (void)machine_close_fd(m, m->fds[i].name);
+        }
+    }
     (void)cpu_model_free(m->cpu);
     free(m->name);
     free(m->type_name);
@@ -188,6 +197,36 @@ void machine_send_msi(struct machine *m, uint64_t address, uint32_t data)
     } else if (m->irq_watch != NULL) {
         m->irq_watch(m->irq_watch_arg, data & 0xff, 1);
     }
+}
+
+int machine_take_fd(struct machine *m, const char *name)
+{
+    uint32_t number;
+
+    if (str_to_u32(name, INT32_MAX, &number) == 0) {
+        return (int)number;
+    }
+    for (unsigned i = 0; i < MACHINE_MAX_FDS; i++) {
+        if (m->fds[i].name != NULL && str_eq(m->fds[i].name, name)) {
+            free(m->fds[i].name);
+            m->fds[i].name = NULL;
+            return m->fds[i].fd;
+        }
+    }
+    return -ENOENT;
+}
+
+bool machine_close_fd(struct machine *m, const char *name)
+{
+    for (unsigned i = 0; i < MACHINE_MAX_FDS; i++) {
+        if (m->fds[i].name != NULL && str_eq(m->fds[i].name, name)) {
+            free(m->fds[i].name);
+            m->fds[i].name = NULL;
+            (void)close(m->fds[i].fd);
+            return true;
+        }
+    }
+    return false;
 }
 
 int machine_start_vcpus(struct machine *m, struct err **err)

@@ -33,9 +33,11 @@ enum {
     MACHINE_MAX_ALLOWED = 32,
     MACHINE_MAX_DATA_DIRS = 8,
     MACHINE_FIRST_SLOT = 32, /* below: RAM */
+    MACHINE_MAX_FDS = 32,
 };
 
 struct acpi_pm;
+struct block_ctx;
 struct block_req;
 struct cpu_model;
 struct display;
@@ -142,7 +144,15 @@ struct machine {
     struct hash *netdevs;
     struct hash *chardevs;
     struct hash *blocks; /* struct block_node, by node name and drive id */
-    struct hash *objects;
+    struct hash *objects; /* struct object, by id */
+    struct block_ctx *block_ctx; /* borrowed */
+    struct {
+        char *name; /* owned; NULL: free */
+        int fd;     /* owned */
+    } fds[MACHINE_MAX_FDS]; /* named by QMP's getfd */
+    int received_fd;        /* owned: came with the QMP command that runs; -1: none */
+    unsigned pointer_buttons;
+    int broker_fd; /* -1: files are opened here */
 
     enum run_state state;
     bool stop_requested; /* vCPUs have to park */
@@ -197,6 +207,12 @@ int machine_map_memory(struct machine *m, uint64_t gpa, uint64_t size, void *hos
 void machine_unmap_memory(struct machine *m, unsigned slot);
 /* A message-signalled interrupt. */
 void machine_send_msi(struct machine *m, uint64_t address, uint32_t data);
+
+/* The descriptor that getfd has named, or a number that was inherited: the caller's now; -ENOENT. */
+int machine_take_fd(struct machine *m, const char *name);
+bool machine_close_fd(struct machine *m, const char *name);
+/* A file that QMP names, as open(): a descriptor or a negative errno. */
+int machine_open_file(struct machine *m, const char *path, int flags, unsigned mode);
 
 /* The vCPUs' threads; the machine stays paused. Main loop, once. */
 int machine_start_vcpus(struct machine *m, struct err **err) MUST_CHECK;

@@ -60,3 +60,36 @@ int qmp_do_query_cpu_definitions(struct machine *m, struct json_object *args,
     }
     return 0;
 }
+
+int qmp_do_query_hotpluggable_cpus(struct machine *m, struct json_object *args,
+                                   struct json_object **ret, struct err **err)
+{
+    (void)args;
+    (void)err;
+    *ret = json_object_new_array();
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        struct json_object *o = json_object_new_object();
+        struct json_object *props = json_object_new_object();
+        AUTO_FREE char *path = str_format("/machine/unattached/device[%u]", i);
+
+        (void)json_add_i64(props, "core-id", i);
+        (void)json_add_i64(props, "thread-id", 0);
+        (void)json_add_i64(props, "socket-id", 0);
+        (void)json_add(o, "props", props);
+        (void)json_add_i64(o, "vcpus-count", 1);
+        (void)json_add_str(o, "qom-path", path != NULL ? path : "");
+        (void)json_add_str(o, "type", "qemu64-x86_64-cpu");
+        (void)json_object_array_add(*ret, o);
+    }
+    return 0;
+}
+
+int qmp_do_query_iothreads(struct machine *m, struct json_object *args, struct json_object **ret,
+                           struct err **err)
+{
+    (void)m;
+    (void)args;
+    (void)err;
+    *ret = json_object_new_array();
+    return 0;
+}

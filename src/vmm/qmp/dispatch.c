@@ -45,7 +45,7 @@ static int check_args(const struct qmp_command *cmd, struct json_object *args, s
         while (a->name != NULL && !str_eq(a->name, key)) {
             a++;
         }
-        if (a->name == NULL) {
+        if (a->name == NULL && !cmd->open) {
             return err_set(err, EINVAL, "Parameter '%s' is unexpected", key);
         }
     }

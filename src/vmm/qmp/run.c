@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* run.c - QMP commands about the run state (schema/run.json). */
+#include "base/str.h"
 #include "vmm/machine/machine.h"
 #include "vmm/qmp/command.h"
 
@@ -34,6 +35,81 @@ int qmp_do_cont(struct machine *m, struct json_object *args, struct json_object 
     (void)args;
     (void)ret;
     return machine_run(m, err);
+}
+
+int qmp_do_set_action(struct machine *m, struct json_object *args, struct json_object **ret,
+                      struct err **err)
+{
+    const char *reboot = NULL;
+    const char *shutdown = NULL;
+
+    (void)ret;
+    (void)!json_get_str(args, "reboot", &reboot, NULL);
+    (void)!json_get_str(args, "shutdown", &shutdown, NULL);
+    if (reboot != NULL && !str_eq(reboot, "reset") && !str_eq(reboot, "shutdown")) {
+        return err_set(err, EINVAL, "Invalid parameter '%s'", reboot);
+    }
+    if (shutdown != NULL && !str_eq(shutdown, "poweroff") && !str_eq(shutdown, "pause")) {
+        return err_set(err, EINVAL, "Invalid parameter '%s'", shutdown);
+    }
+    if (reboot != NULL) {
+        m->no_reboot = str_eq(reboot, "shutdown");
+    }
+    if (shutdown != NULL) {
+        m->no_shutdown = str_eq(shutdown, "pause");
+    }
+    return 0;
+}
+
+int qmp_do_system_wakeup(struct machine *m, struct json_object *args, struct json_object **ret,
+                         struct err **err)
+{
+    (void)args;
+    (void)ret;
+    return machine_wakeup(m, err);
+}
+
+int qmp_do_query_current_machine(struct machine *m, struct json_object *args,
+                                 struct json_object **ret, struct err **err)
+{
+    (void)args;
+    (void)err;
+    *ret = json_object_new_object();
+    (void)json_add_bool(*ret, "wakeup-suspend-support", m->pm != NULL && !m->s3_off);
+    return 0;
+}
+
+int qmp_do_query_memory_size_summary(struct machine *m, struct json_object *args,
+                                     struct json_object **ret, struct err **err)
+{
+    (void)args;
+    (void)err;
+    *ret = json_object_new_object();
+    (void)json_add_u64(*ret, "base-memory", m->ram_bytes);
+    (void)json_add_i64(*ret, "plugged-memory", 0);
+    return 0;
+}
+
+int qmp_do_query_memory_devices(struct machine *m, struct json_object *args,
+                                struct json_object **ret, struct err **err)
+{
+    (void)m;
+    (void)args;
+    (void)err;
+    *ret = json_object_new_array();
+    return 0;
+}
+
+int qmp_do_inject_nmi(struct machine *m, struct json_object *args, struct json_object **ret,
+                      struct err **err)
+{
+    (void)args;
+    (void)ret;
+    (void)err;
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        vcpu_nmi(&m->vcpus[i]);
+    }
+    return 0;
 }
 
 int qmp_do_quit(struct machine *m, struct json_object *args, struct json_object **ret,

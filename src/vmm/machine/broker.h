@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * broker.h - a process outside the sandbox that opens files by name for the emulator.
+ *
+ * It is forked before anything else is opened, keeps one end of a socket, and opens what a request
+ * names: what QMP commands ask for while the guest runs. It ends with the emulator.
+ */
+#pragma once
+
+#include "base/err.h"
+
+struct machine;
+
+/* *ret: the emulator's end. */
+int broker_start(int *ret, struct err **err) MUST_CHECK;
+/* From now on machine_open_file() and the block layer open by the broker. */
+void broker_use(struct machine *m, int fd);
