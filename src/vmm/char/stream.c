@@ -9,8 +9,8 @@
 #include "vmm/char/chardev.h"
 
 #include "os/fd.h"
-#include "vmm/machine/machine.h"
 #include "os/loop.h"
+#include "vmm/machine/machine.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -581,9 +581,10 @@ struct json_object *cli_describe_options(void)
     for (const struct cli_option *o = cli_options; o->name != NULL; o++) {
         struct json_object *entry = json_object_new_object();
 
-        (void)json_add_str(entry, "option", str_eq(o->name, "smp") ? "smp-opts"
-                                            : str_eq(o->name, "boot") ? "boot-opts"
-                                                                      : o->name);
+        (void)json_add_str(entry, "option",
+                           str_eq(o->name, "smp")    ? "smp-opts"
+                           : str_eq(o->name, "boot") ? "boot-opts"
+                                                     : o->name);
         (void)json_add(entry, "parameters", json_object_new_array());
         (void)json_object_array_add(list, entry);
     }

@@ -44,7 +44,7 @@ struct device_class {
     const struct opt *bus_opts; /* what the bus adds; may be NULL */
     size_t size;                /* of the device's struct, which begins with struct device */
     bool internal;              /* boards make it; -device refuses it */
-    bool hotplug_free; /* goes without asking the guest (ports, SCSI disks) */
+    bool hotplug_free;          /* goes without asking the guest (ports, SCSI disks) */
     /* Options are set; claims bus ranges and back ends. A failure is followed by destroy. */
     int (*realize)(struct device *dev, struct err **err);
     void (*reset)(struct device *dev);

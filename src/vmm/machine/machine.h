@@ -143,12 +143,12 @@ struct machine {
     struct list devices; /* struct device.link, in order of creation */
     struct hash *netdevs;
     struct hash *chardevs;
-    struct hash *blocks; /* struct block_node, by node name and drive id */
-    struct hash *objects; /* struct object, by id */
+    struct hash *blocks;         /* struct block_node, by node name and drive id */
+    struct hash *objects;        /* struct object, by id */
     struct block_ctx *block_ctx; /* borrowed */
     struct {
-        char *name; /* owned; NULL: free */
-        int fd;     /* owned */
+        char *name;         /* owned; NULL: free */
+        int fd;             /* owned */
     } fds[MACHINE_MAX_FDS]; /* named by QMP's getfd */
     int received_fd;        /* owned: came with the QMP command that runs; -1: none */
     unsigned pointer_buttons;
@@ -208,7 +208,8 @@ void machine_unmap_memory(struct machine *m, unsigned slot);
 /* A message-signalled interrupt. */
 void machine_send_msi(struct machine *m, uint64_t address, uint32_t data);
 
-/* The descriptor that getfd has named, or a number that was inherited: the caller's now; -ENOENT. */
+/* The descriptor that getfd has named, or a number that was inherited: the caller's now; -ENOENT.
+ */
 int machine_take_fd(struct machine *m, const char *name);
 bool machine_close_fd(struct machine *m, const char *name);
 /* A file that QMP names, as open(): a descriptor or a negative errno. */

@@ -102,17 +102,37 @@ void object_free_all(struct machine *m)
 static const char *const no_props[] = { NULL };
 static const char *const rng_props[] = { "filename", NULL };
 static const char *const secret_props[] = { "data", "file", "format", "keyid", "iv", NULL };
-static const char *const memory_props[] = { "size", "share", "prealloc", "merge", "dump",
-                                            "host-nodes", "policy", "x-use-canonical-path-for-ramblock-id",
+static const char *const memory_props[] = { "size",     "share",
+                                            "prealloc", "merge",
+                                            "dump",     "host-nodes",
+                                            "policy",   "x-use-canonical-path-for-ramblock-id",
                                             NULL };
-static const char *const file_props[] = { "size", "share", "prealloc", "merge", "dump", "mem-path",
-                                          "host-nodes", "policy", "discard-data", "align",
-                                          "x-use-canonical-path-for-ramblock-id", NULL };
-static const char *const memfd_props[] = { "size", "share", "prealloc", "merge", "dump", "hugetlb",
-                                           "hugetlbsize", "seal", "host-nodes", "policy",
-                                           "x-use-canonical-path-for-ramblock-id", NULL };
-static const char *const tls_props[] = { "dir", "endpoint", "verify-peer", "priority", "passwordid",
-                                         "sanity-check", NULL };
+static const char *const file_props[] = { "size",
+                                          "share",
+                                          "prealloc",
+                                          "merge",
+                                          "dump",
+                                          "mem-path",
+                                          "host-nodes",
+                                          "policy",
+                                          "discard-data",
+                                          "align",
+                                          "x-use-canonical-path-for-ramblock-id",
+                                          NULL };
+static const char *const memfd_props[] = { "size",
+                                           "share",
+                                           "prealloc",
+                                           "merge",
+                                           "dump",
+                                           "hugetlb",
+                                           "hugetlbsize",
+                                           "seal",
+                                           "host-nodes",
+                                           "policy",
+                                           "x-use-canonical-path-for-ramblock-id",
+                                           NULL };
+static const char *const tls_props[] = { "dir",        "endpoint",     "verify-peer", "priority",
+                                         "passwordid", "sanity-check", NULL };
 static const char *const iothread_props[] = { "poll-max-ns", "poll-grow", "poll-shrink",
                                               "aio-max-batch", NULL };
 
@@ -126,7 +146,6 @@ static const struct object_class tls_creds = { "tls-creds-x509", tls_props };
 static const struct object_class iothread = { "iothread", iothread_props };
 
 const struct object_class *const object_classes[] = {
-    &rng_random,  &rng_builtin,  &secret,    &memory_ram,
-    &memory_file, &memory_memfd, &tls_creds, &iothread,
-    NULL,
+    &rng_random,   &rng_builtin, &secret,   &memory_ram, &memory_file,
+    &memory_memfd, &tls_creds,   &iothread, NULL,
 };

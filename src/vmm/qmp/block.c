@@ -42,7 +42,7 @@ static struct json_object *node_info(struct block_node *node, const char *name)
 {
     struct json_object *o = json_object_new_object();
     struct json_object *cache = json_object_new_object();
-    static const char *const zeroes[] = { "bps",    "bps_rd",  "bps_wr", "iops",
+    static const char *const zeroes[] = { "bps",     "bps_rd",  "bps_wr",         "iops",
                                           "iops_rd", "iops_wr", "write_threshold" };
 
     (void)json_add_str(o, "node-name", name);
@@ -130,12 +130,29 @@ int qmp_do_query_block(struct machine *m, struct json_object *args, struct json_
 static struct json_object *stats_of(struct block_node *node)
 {
     static const char *const counters[] = {
-        "rd_bytes", "wr_bytes", "unmap_bytes", "rd_operations", "wr_operations",
-        "flush_operations", "unmap_operations", "rd_total_time_ns", "wr_total_time_ns",
-        "flush_total_time_ns", "unmap_total_time_ns", "rd_merged", "wr_merged", "unmap_merged",
-        "failed_rd_operations", "failed_wr_operations", "failed_flush_operations",
-        "failed_unmap_operations", "invalid_rd_operations", "invalid_wr_operations",
-        "invalid_flush_operations", "invalid_unmap_operations", "wr_highest_offset",
+        "rd_bytes",
+        "wr_bytes",
+        "unmap_bytes",
+        "rd_operations",
+        "wr_operations",
+        "flush_operations",
+        "unmap_operations",
+        "rd_total_time_ns",
+        "wr_total_time_ns",
+        "flush_total_time_ns",
+        "unmap_total_time_ns",
+        "rd_merged",
+        "wr_merged",
+        "unmap_merged",
+        "failed_rd_operations",
+        "failed_wr_operations",
+        "failed_flush_operations",
+        "failed_unmap_operations",
+        "invalid_rd_operations",
+        "invalid_wr_operations",
+        "invalid_flush_operations",
+        "invalid_unmap_operations",
+        "wr_highest_offset",
     };
     struct json_object *s = json_object_new_object();
 

@@ -45,16 +45,26 @@ int qmp_dispatch(struct machine *m, const char *name, struct json_object *args,
                  struct json_object **ret, const char **ret_class, struct err **err);
 
 /* schema/block.json */
-qmp_fn qmp_do_query_block, qmp_do_query_blockstats, qmp_do_query_named_block_nodes, qmp_do_blockdev_add, qmp_do_blockdev_del, qmp_do_query_block_jobs, qmp_do_query_jobs;
+qmp_fn qmp_do_query_block, qmp_do_query_blockstats, qmp_do_query_named_block_nodes,
+    qmp_do_blockdev_add, qmp_do_blockdev_del, qmp_do_query_block_jobs, qmp_do_query_jobs;
 /* schema/cpu.json */
-qmp_fn qmp_do_query_cpus_fast, qmp_do_query_hotpluggable_cpus, qmp_do_query_kvm, qmp_do_query_cpu_definitions, qmp_do_query_iothreads;
+qmp_fn qmp_do_query_cpus_fast, qmp_do_query_hotpluggable_cpus, qmp_do_query_kvm,
+    qmp_do_query_cpu_definitions, qmp_do_query_iothreads;
 /* schema/device.json */
-qmp_fn qmp_do_device_add, qmp_do_device_del, qmp_do_netdev_add, qmp_do_netdev_del, qmp_do_object_add, qmp_do_object_del, qmp_do_qom_list_types, qmp_do_qom_list_properties, qmp_do_device_list_properties, qmp_do_qom_list, qmp_do_qom_get, qmp_do_qom_set, qmp_do_query_pci;
+qmp_fn qmp_do_device_add, qmp_do_device_del, qmp_do_netdev_add, qmp_do_netdev_del,
+    qmp_do_object_add, qmp_do_object_del, qmp_do_qom_list_types, qmp_do_qom_list_properties,
+    qmp_do_device_list_properties, qmp_do_qom_list, qmp_do_qom_get, qmp_do_qom_set,
+    qmp_do_query_pci;
 /* schema/migration.json */
 qmp_fn qmp_do_query_migrate_capabilities, qmp_do_migrate_set_capabilities, qmp_do_query_migrate;
 /* schema/monitor.json */
-qmp_fn qmp_do_qmp_capabilities, qmp_do_query_version, qmp_do_query_commands, qmp_do_query_qmp_schema, qmp_do_query_target, qmp_do_query_command_line_options, qmp_do_getfd, qmp_do_closefd, qmp_do_query_machines, qmp_do_query_chardev;
+qmp_fn qmp_do_qmp_capabilities, qmp_do_query_version, qmp_do_query_commands,
+    qmp_do_query_qmp_schema, qmp_do_query_target, qmp_do_query_command_line_options, qmp_do_getfd,
+    qmp_do_closefd, qmp_do_query_machines, qmp_do_query_chardev;
 /* schema/run.json */
-qmp_fn qmp_do_query_status, qmp_do_stop, qmp_do_cont, qmp_do_quit, qmp_do_system_reset, qmp_do_system_powerdown, qmp_do_query_name, qmp_do_query_uuid, qmp_do_set_action, qmp_do_system_wakeup, qmp_do_query_current_machine, qmp_do_query_memory_size_summary, qmp_do_query_memory_devices, qmp_do_inject_nmi;
+qmp_fn qmp_do_query_status, qmp_do_stop, qmp_do_cont, qmp_do_quit, qmp_do_system_reset,
+    qmp_do_system_powerdown, qmp_do_query_name, qmp_do_query_uuid, qmp_do_set_action,
+    qmp_do_system_wakeup, qmp_do_query_current_machine, qmp_do_query_memory_size_summary,
+    qmp_do_query_memory_devices, qmp_do_inject_nmi;
 /* schema/ui.json */
 qmp_fn qmp_do_screendump, qmp_do_send_key, qmp_do_input_send_event;

@@ -37,6 +37,9 @@ int qmp_do_qom_list_types(struct machine *m, struct json_object *args, struct js
     for (const struct object_class *const *c = object_classes; *c != NULL; c++) {
         add_name(*ret, (*c)->name, "object");
     }
+    /* The engine answers to QEMU's name of a software accelerator. */
+    add_name(*ret, "tcg-accel", "accel");
+    add_name(*ret, "kvm-accel", "accel");
     for (const struct machine_class *const *c = machine_classes; *c != NULL; c++) {
         AUTO_FREE char *name = str_format("%s-machine", (*c)->name);
 
@@ -292,12 +295,12 @@ int qmp_do_device_add(struct machine *m, struct json_object *args, struct json_o
     (void)!json_get_str(args, "driver", &driver, NULL);
     cls = r == 0 ? device_class_for(m, driver) : NULL;
     if (r == 0 && (cls == NULL || cls->internal)) {
-        return err_set(err, ENODEV, "'%s' is not a valid device model name", driver);
+        return err_set(err, EINVAL, "'%s' is not a valid device model name", driver);
     }
     if (r == 0 && cls->pci != NULL) {
-        r = cls->pci->no_hotplug ? err_set(err, EINVAL, "Device '%s' does not support hotplugging",
-                                           cls->name)
-                                 : pci_may_plug(m, keyval_get(kv, "bus"), err);
+        r = cls->pci->no_hotplug
+                ? err_set(err, EINVAL, "Device '%s' does not support hotplugging", cls->name)
+                : pci_may_plug(m, keyval_get(kv, "bus"), err);
     }
     if (r == 0) {
         r = device_create(m, cls, kv, &dev, err);

@@ -84,5 +84,11 @@ int qmp_dispatch(struct machine *m, const char *name, struct json_object *args,
         return err_set(err, EINVAL, "QMP input member 'arguments' must be an object");
     }
     r = check_args(cmd, args, err);
-    return r == 0 ? cmd->fn(m, args, ret, err) : r;
+    if (r == 0) {
+        r = cmd->fn(m, args, ret, err);
+        if (r == -ENODEV) {
+            *ret_class = "DeviceNotFound";
+        }
+    }
+    return r;
 }

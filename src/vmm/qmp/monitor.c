@@ -177,9 +177,9 @@ int qmp_do_closefd(struct machine *m, struct json_object *args, struct json_obje
 
     (void)ret;
     (void)!json_get_str(args, "fdname", &name, NULL);
-    return machine_close_fd(m, name) ? 0
-                                     : err_set(err, ENOENT, "File descriptor named '%s' not found",
-                                               name);
+    return machine_close_fd(m, name)
+               ? 0
+               : err_set(err, ENOENT, "File descriptor named '%s' not found", name);
 }
 
 static int add_chardev(const char *key, void *value, void *arg)

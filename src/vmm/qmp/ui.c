@@ -133,14 +133,16 @@ static int one_event(struct machine *m, struct json_object *e, struct pointer *p
         return 0;
     }
     if ((!str_eq(type, "abs") && !str_eq(type, "rel")) ||
-        json_get_str(data, "axis", &axis, err) < 0 || json_get_i64(data, "value", &value, err) < 0) {
+        json_get_str(data, "axis", &axis, err) < 0 ||
+        json_get_i64(data, "value", &value, err) < 0) {
         return err_set(err, EINVAL, "Invalid parameter '%s'", type);
     }
     p->moved = true;
     if (str_eq(type, "abs")) {
         p->absolute = true;
-        *(str_eq(axis, "x") ? &p->x : &p->y) =
-            (int)(value < 0 ? 0 : value > INPUT_ABS_MAX ? INPUT_ABS_MAX : value);
+        *(str_eq(axis, "x") ? &p->x : &p->y) = (int)(value < 0               ? 0
+                                                     : value > INPUT_ABS_MAX ? INPUT_ABS_MAX
+                                                                             : value);
     } else {
         *(str_eq(axis, "x") ? &p->dx : &p->dy) += (int)value;
     }
