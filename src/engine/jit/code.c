@@ -284,6 +284,16 @@ int jit_code_init(struct jit *j)
     return 0;
 }
 
+void jit_release(struct jit *j)
+{
+    size_t used = ((size_t)(j->code_start - j->rw) + 4095) & ~(size_t)4095;
+
+    (void)madvise(j->rw + used, JIT_CODE_BYTES - used, MADV_REMOVE);
+    (void)madvise(j->block, (JIT_MAX_BLOCKS + 1) * sizeof *j->block, MADV_DONTNEED);
+    (void)madvise(j->site, JIT_MAX_SITES * sizeof *j->site, MADV_DONTNEED);
+    j->trimmed = j->code_start;
+}
+
 void jit_code_trim(struct jit *j)
 {
     if (j->emit.p >= j->trimmed && j->emit.p - j->trimmed < JIT_TRIM_BYTES)

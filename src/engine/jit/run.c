@@ -431,6 +431,7 @@ enum cpu_exit jit_run(struct cpu *cpu)
         jit_take_posts(j);
         if (j->flush_wanted) {
             jit_reset(j);
+            jit_release(j);
             linking = false;
         }
         if (!can_run(cpu)) {

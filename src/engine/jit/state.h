@@ -176,6 +176,8 @@ struct jit {
 
 /* ---- code.c: memory and thunks ---- */
 int jit_code_init(struct jit *j);
+/* After jit_reset(): gives back the memory of what there was. */
+void jit_release(struct jit *j);
 /* Lets go of the writable view's pages when many have been written: what is there stays, in the
  * executable view, and each page comes back at the next write to it. */
 void jit_code_trim(struct jit *j);
