@@ -13,11 +13,13 @@ struct remote_ops;
 struct qemu_ops;
 struct admin_ops;
 
-extern const struct remote_ops calls_connect, calls_auth, calls_event, calls_domain, calls_snapshot,
-    calls_node, calls_network, calls_pool, calls_volume, calls_secret, calls_nodedev,
-    calls_interface, calls_nwfilter;
+extern const struct remote_ops calls_connect, calls_auth, calls_event, calls_domain, calls_node,
+    calls_network, calls_pool, calls_volume, calls_secret, calls_nodedev, calls_interface,
+    calls_nwfilter;
 extern const struct admin_ops calls_admin;
-extern const struct qemu_ops calls_monitor;
+
+/* What the administrators see. */
+void admin_set_servers(struct server *main_server, struct server *admin_server);
 
 /* The server's: connect_supports_feature. */
 int feature_answer(int feature);

@@ -321,6 +321,8 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
             dispatch_add_remote(tables[i]);
         }
+        dispatch_add_admin(&calls_admin);
+        admin_set_servers(&server, &admin_server);
         r = serve(&o, &err);
     }
     if (r < 0) {
