@@ -13,6 +13,8 @@
 #include "vmm/machine/broker.h"
 #include "vmm/machine/machine.h"
 #include "vmm/qmp/server.h"
+#include "vmm/state/migrate.h"
+#include "vmm/state/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -145,7 +147,17 @@ static int run(struct config *c, int *ret_status, struct err **err)
     }
     if (r == 0) {
         m->internal_error_exits = qmp == NULL;
-        if (!c->start_stopped) {
+        m->incoming_stays = c->start_stopped;
+        if (c->incoming != NULL) {
+            machine_lock(m);
+            r = migrate_in(m, c->incoming, err);
+            machine_unlock(m);
+        } else if (c->loadvm != NULL) {
+            machine_lock(m);
+            r = state_loadvm(m, c->loadvm, err);
+            machine_unlock(m);
+        }
+        if (r == 0 && c->incoming == NULL && !c->start_stopped) {
             machine_lock(m);
             r = machine_run(m, err);
             machine_unlock(m);

@@ -66,6 +66,11 @@ static int vcpu_ioctl(struct vcpu *v, unsigned long request, void *arg)
     return r < 0 ? -errno : r;
 }
 
+int vcpu_request(struct vcpu *v, unsigned long request, void *arg)
+{
+    return vcpu_ioctl(v, request, arg);
+}
+
 static int save_initial(struct vcpu *v)
 {
     struct vcpu_initial *s = calloc(1, sizeof(*s));

@@ -48,3 +48,5 @@ int vcpu_set_entry(struct vcpu *v, const struct boot_entry *entry, struct err **
 void vcpu_kick(struct vcpu *v);
 /* A non-maskable interrupt. Main loop. */
 void vcpu_nmi(struct vcpu *v);
+/* A request on a parked vCPU: 0 or positive, or a negative errno. */
+int vcpu_request(struct vcpu *v, unsigned long request, void *arg);

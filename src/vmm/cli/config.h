@@ -48,6 +48,7 @@ struct config {
     unsigned n_cpus, max_cpus, sockets, cores, threads;
     char *kernel, *initrd, *append, *bios; /* owned */
     char *pidfile, *name, *uuid;           /* owned */
+    char *incoming, *loadvm;               /* owned */
     char *vga;                             /* owned: as -vga; NULL: the machine's default */
     char *rtc_base;                        /* owned: "utc", "localtime" or a date */
     struct config_list lists[_LIST_MAX];

@@ -227,6 +227,8 @@ TEXT_OPTION(set_kernel, kernel)
 TEXT_OPTION(set_initrd, initrd)
 TEXT_OPTION(set_append, append)
 TEXT_OPTION(set_bios, bios)
+TEXT_OPTION(set_incoming, incoming)
+TEXT_OPTION(set_loadvm, loadvm)
 TEXT_OPTION(set_pidfile, pidfile)
 TEXT_OPTION(set_uuid, uuid)
 
@@ -601,8 +603,8 @@ static void texts_done(struct config_texts *t)
 
 void config_done(struct config *c)
 {
-    char *texts[] = { c->accel,   c->cpu,  c->kernel, c->initrd,   c->append, c->bios,
-                      c->pidfile, c->name, c->uuid,   c->rtc_base, c->vga };
+    char *texts[] = { c->accel, c->cpu,  c->kernel,   c->initrd, c->append,   c->bios,  c->pidfile,
+                      c->name,  c->uuid, c->rtc_base, c->vga,    c->incoming, c->loadvm };
 
     (void)keyval_free(c->machine);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -661,6 +663,9 @@ const struct cli_option cli_options[] = {
     { "no-acpi", NULL, "no ACPI tables", set_no_acpi },
     { "no-reboot", NULL, "exit instead of rebooting", set_no_reboot },
     { "no-shutdown", NULL, "stop instead of exiting at power-off", set_no_shutdown },
+    { "incoming", "fd:N|unix:P|tcp:H:P|file:F|defer", "take the machine's state from there",
+      set_incoming },
+    { "loadvm", "NAME", "go on from a saved state in the images", set_loadvm },
     { "S", NULL, "do not start the CPUs", set_stopped },
     { "name", "NAME", "the guest's name", set_name },
     { "uuid", "UUID", "the machine's UUID", set_uuid },

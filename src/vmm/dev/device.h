@@ -19,6 +19,7 @@ struct device;
 struct keyval;
 struct machine;
 struct pci_class;
+struct state_stream;
 struct virtio_class;
 
 /* A piece of a device's state, for savevm and migration: members that are plain bytes. */
@@ -57,6 +58,9 @@ struct device_class {
     /* What savevm keeps, and what to do once it is back. */
     const struct state_field *fields;
     void (*pre_save)(struct device *dev);
+    /* What is in no table: video memory. Either may be NULL. */
+    void (*save_more)(struct device *dev, struct state_stream *s);
+    void (*load_more)(struct device *dev, struct state_stream *s);
     int (*post_load)(struct device *dev, struct err **err);
 };
 

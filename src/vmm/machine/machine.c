@@ -47,7 +47,9 @@ int machine_new(struct loop *loop, struct machine **ret, struct err **err)
         return err_set(err, ENOMEM, "no memory");
     }
     m->loop = loop;
-    m->received_fd = m->broker_fd = -1;
+    m->received_fd = m->broker_fd = m->migration.fd = -1;
+    m->max_bandwidth = 128 << 20;
+    m->downtime_limit = 300;
     (void)pthread_mutex_init(&m->lock, NULL);
     (void)pthread_cond_init(&m->vcpus_cond, NULL);
     list_init(&m->devices);
@@ -94,6 +96,7 @@ struct machine *machine_free(struct machine *m)
         return NULL;
     }
     machine_free_devices(m);
+    migrate_done(m);
     m->pci_root = pci_bus_free(m->pci_root);
     if (m->board != NULL) {
         if (m->cls->done != NULL) {

@@ -23,6 +23,7 @@
 #include "vmm/bus/iobus.h"
 #include "vmm/fw/boot.h"
 #include "vmm/mem/gmem.h"
+#include "vmm/state/migrate.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -152,6 +153,9 @@ struct machine {
     } fds[MACHINE_MAX_FDS]; /* named by QMP's getfd */
     int received_fd;        /* owned: came with the QMP command that runs; -1: none */
     unsigned pointer_buttons;
+    struct migration migration;
+    bool incoming_stays; /* -S: what comes in stays paused */
+    int64_t max_bandwidth, downtime_limit;
     int broker_fd; /* -1: files are opened here */
 
     enum run_state state;

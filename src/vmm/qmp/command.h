@@ -56,7 +56,9 @@ qmp_fn qmp_do_device_add, qmp_do_device_del, qmp_do_netdev_add, qmp_do_netdev_de
     qmp_do_device_list_properties, qmp_do_qom_list, qmp_do_qom_get, qmp_do_qom_set,
     qmp_do_query_pci;
 /* schema/migration.json */
-qmp_fn qmp_do_query_migrate_capabilities, qmp_do_migrate_set_capabilities, qmp_do_query_migrate;
+qmp_fn qmp_do_query_migrate_capabilities, qmp_do_migrate_set_capabilities, qmp_do_query_migrate,
+    qmp_do_migrate, qmp_do_migrate_incoming, qmp_do_migrate_cancel, qmp_do_migrate_set_parameters,
+    qmp_do_query_migrate_parameters, qmp_do_human_monitor_command;
 /* schema/monitor.json */
 qmp_fn qmp_do_qmp_capabilities, qmp_do_query_version, qmp_do_query_commands,
     qmp_do_query_qmp_schema, qmp_do_query_target, qmp_do_query_command_line_options, qmp_do_getfd,

@@ -792,6 +792,17 @@ void vga_reset(struct vga *v)
     v->vbe_index = 0;
 }
 
+void vga_sanitize(struct vga *v)
+{
+    v->sr_index &= 7;
+    v->gr_index &= 0xf;
+    v->dac_sub %= 3;
+    v->vbe[VBE_BANK] = (uint16_t)(v->vbe[VBE_BANK] % (v->vram_bytes >> 16));
+    if (vbe_on(v)) {
+        vbe_fix(v);
+    }
+}
+
 int vga_add_legacy(struct vga *v, struct err **err)
 {
     struct iobus *pio = &v->m->pio;

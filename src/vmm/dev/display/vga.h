@@ -45,6 +45,8 @@ int vga_init(struct vga *v, struct machine *m, struct device *dev, uint64_t vram
              struct err **err) MUST_CHECK;
 void vga_done(struct vga *v);
 void vga_reset(struct vga *v);
+/* Registers that came from outside are brought into range. */
+void vga_sanitize(struct vga *v);
 /* Claims the ports and the window at 0xa0000; arg of the regions is v. */
 int vga_add_legacy(struct vga *v, struct err **err) MUST_CHECK;
 /* The same registers in a memory BAR: ports from 0x3c0 at 0x400, VBE at 0x500. */

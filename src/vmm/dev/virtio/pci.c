@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/str.h"
+#include "vmm/state/stream.h"
 
 #include <errno.h>
 #include <string.h>
@@ -612,6 +613,25 @@ static void virtio_pci_reset(struct pci_dev *pd)
     virtio_core_reset(vd);
     reset_transport(vd);
     move_kicks(vd, pd->bars[MODERN_BAR].at);
+}
+
+void virtio_pci_save(struct virtio_dev *vd, struct state_stream *s)
+{
+    struct virtio_pci *vp = on_pci(vd);
+
+    state_put_record(s, "config-vector", &vp->config_vector, sizeof(vp->config_vector));
+    state_put_record(s, "vectors", vp->vectors, sizeof(vp->vectors));
+    state_put_record(s, "legacy-pfn", vp->legacy_pfn, sizeof(vp->legacy_pfn));
+}
+
+void virtio_pci_load(struct virtio_dev *vd, struct state_stream *s)
+{
+    struct virtio_pci *vp = on_pci(vd);
+
+    state_get_record(s, "config-vector", &vp->config_vector, sizeof(vp->config_vector));
+    state_get_record(s, "vectors", vp->vectors, sizeof(vp->vectors));
+    state_get_record(s, "legacy-pfn", vp->legacy_pfn, sizeof(vp->legacy_pfn));
+    move_kicks(vd, vd->pci.bars[MODERN_BAR].at);
 }
 
 const struct pci_class virtio_pci = {

@@ -160,7 +160,10 @@ void virtio_config_write(struct virtio_dev *vd, uint64_t off, uint64_t value, un
 
 extern const struct pci_class virtio_pci;
 extern const struct opt virtio_pci_opts[];
-int virtio_pci_realize(struct device *dev, struct err **err);
+struct state_stream;
+/* The transport's part of a saved device. */
+void virtio_pci_save(struct virtio_dev *vd, struct state_stream *s);
+void virtio_pci_load(struct virtio_dev *vd, struct state_stream *s);
 
 /* A table entry's common half: the device by memory-mapped registers, and on PCI. */
 #define VIRTIO_DEVICE_CLASS(name_, desc_, T, opts_, vclass_)                                       \
