@@ -19,7 +19,7 @@ LAYERS = {
     "vmm": {"base", "os", "codec", "block"},  # the engine only through include/
     "mgmt": {"base", "os", "codec", "rpc"},  # the emulator only through its sockets
     "client": {"base", "os", "codec", "rpc"},
-    "tools": {"base", "os", "codec", "block", "client"},
+    "tools": {"base", "os", "codec", "block", "rpc", "client"},
     "web": {"base", "os", "codec", "client"},
 }
 # Installed headers, and who may use them.

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from conftest import BUILD
-from peer import Libvirtd, Vireod, have_libvirt
+from peer import VIRSH_ENV, Libvirtd, Vireod, have_libvirt
 
 pytestmark = pytest.mark.skipif(not have_libvirt(), reason="needs root, libvirt's clients and libvirtd")
 
@@ -296,3 +296,24 @@ def test_stopped_reader_costs_only_itself(ours):
         stuck.send_signal(18)
         stuck.terminate()
         stuck.wait()
+
+
+def test_vireo_prints_what_virsh_prints(ours, tmp_path):
+    """The same commands by both, on the same daemon: output, messages and exit status."""
+    xml = example(tmp_path, "both")
+    session = [["list", "--all"], ["define", str(xml)], ["define", "/nothing"], ["list", "--all"], ["start", "both"],
+               ["start", "both"], ["list"], ["domstate", "both"], ["suspend", "both"], ["resume", "both"],
+               ["dumpxml", "both"], ["dumpxml", "both", "--inactive"], ["autostart", "both"],
+               ["autostart", "both", "--disable"], ["destroy", "both"], ["destroy", "both"], ["domstate", "nothing"],
+               ["list", "--all", "--name"], ["undefine", "both"]]
+    seen = []
+    for program in (["virsh", "-c", ours.uri], [str(BUILD / "vireo")]):
+        out = []
+        for words in session:
+            env = dict(VIRSH_ENV, VIREO_URI=ours.uri)
+            done = subprocess.run([*program, *words], env=env, capture_output=True, text=True)
+            out.append((words, done.returncode, normal(done.stdout, tmp_path), done.stderr))
+        seen.append(out)
+    for a, b in zip(*seen):
+        # Each start takes the next id.
+        assert re.sub(r"id='\d+'|\\n \d+ ", "ID", repr(a)) == re.sub(r"id='\d+'|\\n \d+ ", "ID", repr(b))
