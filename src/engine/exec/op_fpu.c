@@ -157,8 +157,30 @@ static void run_masked(struct cpu *cpu, const struct insn *i, void *mem)
     le32_put(cpu->xsave + XS_MXCSR, mxcsr(cpu) | (cpu->thunk.mxcsr & MXCSR_FLAGS));
 }
 
-static _Noreturn void raise_sse(struct cpu *cpu)
+/* The image keeps ST(0) to ST(7); MMX registers are the physical ones below it. */
+static unsigned mmx_slot(const struct cpu *cpu, unsigned n)
 {
+    return XS_ST + 16 * ((n - (le16_get(cpu->xsave + XS_FSW) >> 11)) & 7);
+}
+
+static void enter_mmx(struct cpu *cpu)
+{
+    uint8_t regs[128];
+
+    for (unsigned n = 0; n < 8; n++) {
+        memcpy(regs + 16 * n, cpu->xsave + mmx_slot(cpu, n), 16);
+    }
+    memcpy(cpu->xsave + XS_ST, regs, sizeof(regs));
+    le16_put(cpu->xsave + XS_FSW, le16_get(cpu->xsave + XS_FSW) & ~UINT16_C(0x3800));
+    cpu->xsave[XS_FTW] = 0xff;
+}
+
+/* A conversion with an MMX register has made the x87 state that of MMX already. */
+static _Noreturn void raise_sse(struct cpu *cpu, const struct insn *i)
+{
+    if (i->info->cls == CLASS_X87 && !is_cvtpi2pd_m64(i)) {
+        enter_mmx(cpu);
+    }
     raise_exc(cpu, (cpu->cr4 & CR4_OSXMMEXCPT) != 0 ? EXC_XM : EXC_UD);
 }
 
@@ -181,7 +203,7 @@ static void run_unmasked(struct cpu *cpu, const struct insn *i, void *mem)
     }
     le32_put(cpu->xsave + XS_MXCSR, control | raised);
     if ((raised & enabled) != 0) {
-        raise_sse(cpu);
+        raise_sse(cpu, i);
     }
 }
 
@@ -194,7 +216,7 @@ static void run_trapping(struct cpu *cpu, const struct insn *i, void *mem)
     raised = fpu_trap_run(cpu, i, mem);
     le32_put(cpu->xsave + XS_MXCSR, cpu->thunk.mxcsr);
     if (raised) {
-        raise_sse(cpu);
+        raise_sse(cpu, i);
     }
 }
 
@@ -389,25 +411,7 @@ static enum op_result op_masked(struct cpu *cpu, const struct insn *i)
     return OP_NEXT;
 }
 
-/* The image keeps ST(0) to ST(7); MMX registers are the physical ones below it. */
-static unsigned mmx_slot(const struct cpu *cpu, unsigned n)
-{
-    return XS_ST + 16 * ((n - (le16_get(cpu->xsave + XS_FSW) >> 11)) & 7);
-}
-
 /* What every MMX instruction does to the x87 state: top 0, all registers valid. */
-static void enter_mmx(struct cpu *cpu)
-{
-    uint8_t regs[128];
-
-    for (unsigned n = 0; n < 8; n++) {
-        memcpy(regs + 16 * n, cpu->xsave + mmx_slot(cpu, n), 16);
-    }
-    memcpy(cpu->xsave + XS_ST, regs, sizeof(regs));
-    le16_put(cpu->xsave + XS_FSW, le16_get(cpu->xsave + XS_FSW) & ~UINT16_C(0x3800));
-    cpu->xsave[XS_FTW] = 0xff;
-}
-
 /* MASKMOVQ, MASKMOVDQU: bytes selected by the mask go to DS:[DI]. All bytes must be writable, as
  * AMD's processors have it. */
 static enum op_result op_maskmov(struct cpu *cpu, const struct insn *i)
