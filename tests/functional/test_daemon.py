@@ -317,3 +317,21 @@ def test_vireo_prints_what_virsh_prints(ours, tmp_path):
     for a, b in zip(*seen):
         # Each start takes the next id.
         assert re.sub(r"id='\d+'|\\n \d+ ", "ID", repr(a)) == re.sub(r"id='\d+'|\\n \d+ ", "ID", repr(b))
+
+
+def test_tcp_clients(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "vireod.conf").write_text(
+        'listen_tcp = 1\nauth_tcp = "none"\ntcp_port = "26519"\nlisten_addr = "127.0.0.1"\n')
+    d = Vireod(BUILD, tmp_path, "--listen")
+    try:
+        done = subprocess.run(["virsh", "-c", "qemu+tcp://127.0.0.1:26519/system", "list", "--all"], capture_output=True)
+        assert done.returncode == 0, done.stderr
+    finally:
+        d.stop()
+
+
+def test_administration(ours):
+    uri = f"libvirtd+unix:///system?socket={ours.socket}-admin"
+    done = subprocess.run(["virt-admin", "-c", uri, "srv-list"], capture_output=True, text=True)
+    assert done.returncode == 0 and "libvirtd" in done.stdout, done.stderr
