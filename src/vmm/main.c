@@ -15,6 +15,7 @@
 #include "vmm/qmp/server.h"
 #include "vmm/state/migrate.h"
 #include "vmm/state/state.h"
+#include "vmm/ui/vnc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -94,6 +95,30 @@ static void leave_terminal(int fd)
     }
 }
 
+/* Without a display option a machine with graphics is shown on localhost. */
+static int open_vnc(struct machine *m, struct config *c, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *dflt = NULL;
+    struct keyval *opts = NULL;
+    int r = 0;
+
+    if (c->lists[LIST_VNC].n > 0) {
+        opts = c->lists[LIST_VNC].items[c->lists[LIST_VNC].n - 1];
+    } else if (c->display == DISPLAY_DEFAULT && m->display != NULL) {
+        r = keyval_parse("127.0.0.1:0,to=99", "display", false, &dflt, err);
+        opts = dflt;
+    }
+    if (r == 0 && opts != NULL) {
+        r = vnc_open(m, opts, &m->vnc, err);
+        if (r < 0) {
+            err_prefix(err, "-vnc: ");
+        } else if (dflt != NULL && !c->quiet) {
+            log_note("VNC server running on %s:%s", vnc_host(m->vnc), vnc_service(m->vnc));
+        }
+    }
+    return r;
+}
+
 static int run(struct config *c, int *ret_status, struct err **err)
 {
     CLEANUP(loop_freep) struct loop *loop = NULL;
@@ -119,6 +144,9 @@ static int run(struct config *c, int *ret_status, struct err **err)
     }
     if (r == 0) {
         r = watch_signals(loop, m, signals, err);
+    }
+    if (r == 0) {
+        r = open_vnc(m, c, err);
     }
     if (r == 0) {
         r = qmp_open(m, c, &qmp, err);
@@ -173,6 +201,9 @@ static int run(struct config *c, int *ret_status, struct err **err)
         signals[i] = loop_source_free(signals[i]);
     }
     (void)qmp_close(qmp);
+    if (m != NULL) {
+        m->vnc = vnc_close(m->vnc);
+    }
     machine_tear_down(m, blocks);
     if (c->pidfile != NULL && r == 0) {
         (void)unlink(c->pidfile);

@@ -141,3 +141,48 @@ def test_disk_boot_savevm_and_migration(build, tmp_path, disk_image, machine):
     guest.expect(pexpect.EOF)
     guest.close()
     assert guest.exitstatus == 0
+
+
+def test_vnc_shows_the_firmware(build):
+    """A viewer without encodings of its own sees SeaBIOS's screen, sandboxed."""
+    emulator = subprocess.Popen([build / "vireo-system-x86_64", "-M", "pc", "-accel", "vireo", "-m", "64", "-nic", "none",
+                                 "-serial", "none", "-vnc", "127.0.0.1:57"])
+    try:
+        deadline = time.time() + 20
+        while True:
+            try:
+                viewer = socket.create_connection(("127.0.0.1", 5957), timeout=10)
+                break
+            except OSError:
+                assert time.time() < deadline
+                time.sleep(0.1)
+        stream = viewer.makefile("rwb", buffering=0)
+
+        def read(n):
+            data = b""
+            while len(data) < n:
+                part = stream.read(n - len(data))
+                assert part, "the server hung up"
+                data += part
+            return data
+
+        assert read(12) == b"RFB 003.008\n"
+        stream.write(b"RFB 003.008\n")
+        assert 1 in read(read(1)[0])
+        stream.write(b"\x01")
+        assert read(4) == bytes(4)
+        stream.write(b"\x01")
+        head = read(24)
+        read(int.from_bytes(head[20:], "big"))
+        time.sleep(3)
+        width, height = int.from_bytes(head[:2], "big"), int.from_bytes(head[2:4], "big")
+        stream.write(b"\x03\x00" + bytes(4) + head[:4])
+        assert int.from_bytes(read(4)[2:], "big") >= 1
+        rect = read(12)
+        assert (int.from_bytes(rect[4:6], "big"), int.from_bytes(rect[8:12], "big")) == (width, 0)
+        pixels = read(width * int.from_bytes(rect[6:8], "big") * 4)
+        assert any(pixels), "the screen is black"
+        assert height > 0
+    finally:
+        emulator.terminate()
+    assert emulator.wait(timeout=20) == 0

@@ -18,13 +18,14 @@ static const char *const allowed_calls[] = {
     /* bytes in and out */
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2",
     "pwritev2", "lseek", "close", "dup", "dup3", "fcntl", "ioctl", "sendmsg", "sendto", "recvmsg",
-    "recvfrom", "accept4", "shutdown", "setsockopt", "getsockopt", "getsockname", "io_uring_enter",
-    "io_uring_register", "fsync", "fdatasync", "ftruncate", "fallocate", "sync_file_range",
+    "recvfrom", "accept4", "shutdown", "setsockopt", "getsockopt", "getsockname", "getpeername",
+    "io_uring_enter", "io_uring_register", "fsync", "fdatasync", "ftruncate", "fallocate",
+    "sync_file_range",
     /* waiting */
-    "poll", "ppoll", "epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl", "epoll_create1",
-    "eventfd2", "timerfd_create", "timerfd_settime", "timerfd_gettime", "signalfd4", "futex",
-    "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time",
-    "restart_syscall", "sched_yield", "pipe2",
+    "poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl",
+    "epoll_create1", "eventfd2", "timerfd_create", "timerfd_settime", "timerfd_gettime",
+    "signalfd4", "futex", "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres",
+    "gettimeofday", "time", "restart_syscall", "sched_yield", "pipe2",
     /* memory and threads */
     "mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "memfd_create", "membarrier", "clone",
     "clone3", "set_robust_list", "rseq", "set_tid_address", "sched_getaffinity",

@@ -47,6 +47,7 @@ struct machine;
 struct machine_class;
 struct pci_bus;
 struct hash;
+struct vnc;
 
 enum run_state {
     RUN_PRELAUNCH,
@@ -137,6 +138,7 @@ struct machine {
     bool s3_off, s4_off;
     char *type_name;         /* owned: -machine as the user wrote it */
     struct list retries;     /* struct block_req.link: failed, to be tried again */
+    struct vnc *vnc;         /* owned; NULL: none */
     struct display *display; /* what -vnc and screendump show; borrowed */
 
     void (*irq_watch)(void *arg, unsigned gsi, int level); /* tests without accelerator */

@@ -6,6 +6,7 @@
 #include "vmm/qmp/command.h"
 #include "vmm/ui/display.h"
 #include "vmm/ui/input.h"
+#include "vmm/ui/vnc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -173,5 +174,61 @@ int qmp_do_input_send_event(struct machine *m, struct json_object *args, struct 
     } else if (p.moved) {
         input_move(m, p.dx, p.dy, p.dz, m->pointer_buttons);
     }
+    return 0;
+}
+
+int qmp_do_query_vnc(struct machine *m, struct json_object *args, struct json_object **ret,
+                     struct err **err)
+{
+    (void)args;
+    (void)err;
+    *ret = json_object_new_object();
+    (void)json_add_bool(*ret, "enabled", m->vnc != NULL);
+    if (m->vnc != NULL) {
+        (void)json_add_str(*ret, "host", vnc_host(m->vnc));
+        (void)json_add_str(*ret, "service", vnc_service(m->vnc));
+        (void)json_add_str(*ret, "family",
+                           strchr(vnc_host(m->vnc), '/') != NULL   ? "unix"
+                           : strchr(vnc_host(m->vnc), ':') != NULL ? "ipv6"
+                                                                   : "ipv4");
+        (void)json_add_str(*ret, "auth", "none");
+        (void)json_add(*ret, "clients", json_object_new_array());
+    }
+    return 0;
+}
+
+int qmp_do_set_password(struct machine *m, struct json_object *args, struct json_object **ret,
+                        struct err **err)
+{
+    const char *protocol = NULL;
+    const char *password = NULL;
+
+    (void)ret;
+    (void)!json_get_str(args, "protocol", &protocol, NULL);
+    (void)!json_get_str(args, "password", &password, NULL);
+    if (!str_eq(protocol, "vnc") || m->vnc == NULL) {
+        return err_set(err, EINVAL, "there is no %s server", protocol);
+    }
+    return vnc_set_password(m->vnc, password, err);
+}
+
+int qmp_do_add_client(struct machine *m, struct json_object *args, struct json_object **ret,
+                      struct err **err)
+{
+    const char *protocol = NULL;
+    const char *name = NULL;
+    int fd;
+
+    (void)ret;
+    (void)!json_get_str(args, "protocol", &protocol, NULL);
+    (void)!json_get_str(args, "fdname", &name, NULL);
+    if (!str_eq(protocol, "vnc") || m->vnc == NULL) {
+        return err_set(err, EINVAL, "there is no %s server", protocol);
+    }
+    fd = machine_take_fd(m, name);
+    if (fd < 0) {
+        return err_set(err, ENOENT, "File descriptor named '%s' not found", name);
+    }
+    vnc_add_client(m->vnc, fd);
     return 0;
 }
