@@ -17,3 +17,4 @@ _vireo_img()
     esac
 }
 complete -F _vireo_img vireo-img
+complete -f vireo-io
