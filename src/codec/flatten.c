@@ -50,7 +50,7 @@ static int flatten(struct json_object *o, const char *prefix, struct keyval *kv,
     case json_type_boolean:
         return keyval_add(kv, prefix, json_object_get_boolean(o) ? "on" : "off");
     case json_type_null:
-        return keyval_add(kv, prefix, "null");
+        return keyval_add(kv, prefix, "");
     default:
         return keyval_add(kv, prefix, json_object_get_string(o));
     }

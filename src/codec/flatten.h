@@ -6,7 +6,7 @@
 #include "codec/json.h"
 #include "codec/keyval.h"
 
-/* null is the text "null". */
+/* null is the empty text. */
 int json_to_keyval(struct json_object *o, struct keyval **ret, struct err **err) MUST_CHECK;
 /* Text that may be either form: JSON when it begins with a brace, else as keyval_parse(). */
 int keyval_parse_any(const char *text, const char *implied, bool flags, struct keyval **ret,
