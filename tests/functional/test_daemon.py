@@ -67,6 +67,8 @@ def normal(text, folder):
     text = re.sub(r"(CPU time:|CPU:|cpu_time|Allocation:|Physical:|Available:) .*", r"\1 N", text)
     text = re.sub(r"52:54:00:[0-9a-f:]{8}", "MAC", text)
     text = re.sub(r"<(creationTime|atime|mtime|ctime|btime)>.*?</", r"<\1>T</", text)
+    # how often progress is printed depends on how often virsh looks
+    text = re.sub(r"(Block \w+: \[ *[0-9.]+ %\]\n?)+", "PROGRESS", text)
     return re.sub(r"vnet\d+|/dev/pts/\d+", "DEV", text)
 
 
