@@ -337,6 +337,13 @@ int block_open_child(struct block_node *node, struct keyval *opts, const char *k
         if (r == 0 && sub->n == 0) {
             return err_set(err, EINVAL, "A block device must be specified for \"%s\"", key);
         }
+        /* What a format lies in is a file, never another image that might be guessed. */
+        if (r == 0 && (str_eq(key, "file") || str_eq(key, "data-file")) &&
+            keyval_get(sub, "driver") == NULL && keyval_get(sub, "filename") != NULL) {
+            AUTO_FREE char *filename = strdup(keyval_get(sub, "filename"));
+
+            r = filename != NULL ? block_parse_filename(filename, sub, err) : -ENOMEM;
+        }
         if (r == 0) {
             r = inherit(opts, node, sub, key);
         }

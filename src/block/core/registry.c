@@ -6,15 +6,18 @@ extern const struct block_driver block_file;
 extern const struct block_driver block_host_cdrom;
 extern const struct block_driver block_host_device;
 extern const struct block_driver block_host_floppy;
+extern const struct block_driver block_luks;
+extern const struct block_driver block_parallels;
+extern const struct block_driver block_qcow;
 extern const struct block_driver block_qcow2;
+extern const struct block_driver block_qed;
 extern const struct block_driver block_raw;
+extern const struct block_driver block_vdi;
+extern const struct block_driver block_vpc;
 
 const struct block_driver *const block_drivers[] = {
-    &block_file,
-    &block_host_cdrom,
-    &block_host_device,
-    &block_host_floppy,
-    &block_qcow2,
-    &block_raw,
+    &block_file, &block_host_cdrom, &block_host_device, &block_host_floppy,
+    &block_luks, &block_parallels,  &block_qcow,        &block_qcow2,
+    &block_qed,  &block_raw,        &block_vdi,         &block_vpc,
     NULL,
 };

@@ -39,12 +39,10 @@ uint64_t block_crypto_payload(const struct block_crypto *c);
 /* QEMU's description of a LUKS header; owned by the caller. */
 struct json_object *block_crypto_luks_info(const struct block_crypto *c);
 
-/* The amendment of keyslots: adds the new passphrase, or removes what matches the old one or slot.
- * slot: -1 to choose. */
-int block_crypto_luks_add_key(struct block_crypto *c, int slot, const uint8_t *pass, size_t len,
-                              unsigned iter_msec, struct err **err) MUST_CHECK;
-int block_crypto_luks_erase(struct block_crypto *c, int slot, const uint8_t *old, size_t len,
-                            bool force, struct err **err) MUST_CHECK;
+/* Changes keyslots by the options state, new-secret, old-secret, keyslot, iter-time. */
+struct block_ctx;
+int block_crypto_luks_amend(struct block_crypto *c, struct block_ctx *ctx, struct keyval *opts,
+                            const char *prefix, bool force, struct err **err) MUST_CHECK;
 
 /* off: byte offset of the first sector, from which IVs are made; len: whole sectors. */
 int block_crypto_encrypt(struct block_crypto *c, uint64_t off, uint8_t *buf, size_t len) MUST_CHECK;

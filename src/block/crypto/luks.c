@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/str.h"
+#include "block/core/block.h"
 #include "block/crypto/cipher.h"
 #include "codec/json.h"
 #include "codec/keyval.h"
@@ -612,8 +613,8 @@ int block_crypto_create_luks(block_crypto_io_fn *io, void *arg, struct keyval *o
 
 /* ---- keyslots ---- */
 
-int block_crypto_luks_add_key(struct block_crypto *c, int slot, const uint8_t *pass, size_t len,
-                              unsigned iter_msec, struct err **err)
+static int add_key(struct block_crypto *c, int slot, const uint8_t *pass, size_t len,
+                   unsigned iter_msec, struct err **err)
 {
     int r;
 
@@ -663,8 +664,8 @@ static int erase_slot(struct block_crypto *c, unsigned i)
     return r == 0 ? c->io(c->arg, (uint64_t)c->slots[i].offset * SECTOR, junk, bytes, true) : r;
 }
 
-int block_crypto_luks_erase(struct block_crypto *c, int slot, const uint8_t *old, size_t len,
-                            bool force, struct err **err)
+static int erase(struct block_crypto *c, int slot, const uint8_t *old, size_t len, bool force,
+                 struct err **err)
 {
     bool match[SLOTS] = { false };
     unsigned n = 0;
@@ -702,6 +703,46 @@ int block_crypto_luks_erase(struct block_crypto *c, int slot, const uint8_t *old
         r = match[i] ? erase_slot(c, i) : 0;
     }
     return r < 0 ? err_set(err, -r, "cannot erase a keyslot: %s", strerror(-r)) : 0;
+}
+
+int block_crypto_luks_amend(struct block_crypto *c, struct block_ctx *ctx, struct keyval *opts,
+                            const char *prefix, bool force, struct err **err)
+{
+    const char *state = option(opts, prefix, "state", NULL);
+    const char *new_id = option(opts, prefix, "new-secret", NULL);
+    const char *old_id = option(opts, prefix, "old-secret", NULL);
+    const char *slot_text = option(opts, prefix, "keyslot", NULL);
+    const char *iter_text = option(opts, prefix, "iter-time", NULL);
+    uint32_t slot = 0;
+    uint32_t iter = DEFAULT_ITER_MSEC;
+    AUTO_FREE uint8_t *new_pass = NULL;
+    AUTO_FREE uint8_t *old_pass = NULL;
+    size_t new_len = 0;
+    size_t old_len = 0;
+    int r = 0;
+
+    if (state == NULL || (!str_eq(state, "active") && !str_eq(state, "inactive"))) {
+        return err_set(err, EINVAL, "state takes active or inactive");
+    }
+    if ((slot_text != NULL && str_to_u32(slot_text, SLOTS - 1, &slot) < 0) ||
+        (iter_text != NULL && str_to_u32(iter_text, 3600000, &iter) < 0)) {
+        return err_set(err, EINVAL, "keyslot takes 0 to %d, iter-time milliseconds", SLOTS - 1);
+    }
+    if (new_id != NULL) {
+        r = block_secret(ctx, new_id, &new_pass, &new_len, err);
+    }
+    if (r == 0 && old_id != NULL) {
+        r = block_secret(ctx, old_id, &old_pass, &old_len, err);
+    }
+    if (r < 0) {
+        return r;
+    }
+    if (str_eq(state, "inactive")) {
+        return erase(c, slot_text != NULL ? (int)slot : -1, old_pass, old_len, force, err);
+    }
+    return new_pass == NULL
+               ? err_set(err, EINVAL, "'new-secret' is required to activate a keyslot")
+               : add_key(c, slot_text != NULL ? (int)slot : -1, new_pass, new_len, iter, err);
 }
 
 struct json_object *block_crypto_luks_info(const struct block_crypto *c)

@@ -203,46 +203,13 @@ static int downgrade(struct qcow2 *q, struct err **err)
 
 static int amend_crypto(struct qcow2 *q, struct keyval *opts, bool force, struct err **err)
 {
-    const char *state = keyval_get(opts, "encrypt.state");
-    const char *new_id = keyval_get(opts, "encrypt.new-secret");
-    const char *old_id = keyval_get(opts, "encrypt.old-secret");
-    unsigned long long slot = 0;
-    unsigned long long iter = 0;
-    bool has_slot = keyval_get(opts, "encrypt.keyslot") != NULL;
-    AUTO_FREE uint8_t *new_pass = NULL;
-    AUTO_FREE uint8_t *old_pass = NULL;
-    size_t new_len = 0;
-    size_t old_len = 0;
-    int r;
-
-    if (state == NULL) {
+    if (keyval_get(opts, "encrypt.state") == NULL) {
         return 0;
     }
     if (q->crypt_method != QCOW2_CRYPT_LUKS || q->crypto == NULL) {
         return err_set(err, EINVAL, "Amending the encryption needs an image with LUKS encryption");
     }
-    r = keyval_get_u64(opts, "encrypt.keyslot", 0, &slot, err);
-    if (r == 0) {
-        r = keyval_get_u64(opts, "encrypt.iter-time", 2000, &iter, err);
-    }
-    if (r == 0 && new_id != NULL) {
-        r = block_secret(q->node.ctx, new_id, &new_pass, &new_len, err);
-    }
-    if (r == 0 && old_id != NULL) {
-        r = block_secret(q->node.ctx, old_id, &old_pass, &old_len, err);
-    }
-    if (r < 0) {
-        return r;
-    }
-    if (str_eq(state, "active")) {
-        return new_pass == NULL
-                   ? err_set(err, EINVAL, "'new-secret' is required to activate a keyslot")
-                   : block_crypto_luks_add_key(q->crypto, has_slot ? (int)slot : -1, new_pass,
-                                               new_len, (unsigned)iter, err);
-    }
-    return str_eq(state, "inactive") ? block_crypto_luks_erase(q->crypto, has_slot ? (int)slot : -1,
-                                                               old_pass, old_len, force, err)
-                                     : err_set(err, EINVAL, "Invalid parameter '%s'", state);
+    return block_crypto_luks_amend(q->crypto, q->node.ctx, opts, "encrypt.", force, err);
 }
 
 int qcow2_amend(struct block_node *node, struct keyval *opts, bool force, struct err **err)
