@@ -461,22 +461,13 @@ void machine_powerdown(struct machine *m)
     }
 }
 
-static void quit(void *arg)
-{
-    struct machine *m = arg;
-
-    loop_quit(m->loop, 0);
-}
-
-/* The end comes a turn of the loop later: queues that the guest has kicked before it went are served
- * first, so that its last words on a port are not lost. */
 static void serve_shutdown(struct machine *m, enum shutdown_cause cause)
 {
     machine_event(m, "SHUTDOWN", "{\"guest\": %s, \"reason\": \"%s\"}",
                   cause_is_guest(cause) ? "true" : "false", shutdown_cause_name(cause));
     if (m->no_shutdown && cause_is_guest(cause)) {
         machine_pause(m, RUN_SHUTDOWN);
-    } else if (loop_post(m->loop, quit, m) < 0) {
+    } else {
         loop_quit(m->loop, 0);
     }
 }

@@ -210,6 +210,18 @@ static void bus_handle(struct virtio_dev *vd, unsigned index)
     }
 }
 
+/* The guest's last words on its ports. */
+static void bus_drain(struct virtio_dev *vd)
+{
+    struct serial_bus *bus = (struct serial_bus *)vd;
+
+    for (unsigned nr = 0; nr < bus->max_ports; nr++) {
+        if (bus->ports[nr] != NULL) {
+            virtio_serve(vd, rx_queue(nr) + 1);
+        }
+    }
+}
+
 static size_t port_can_receive(void *arg)
 {
     struct port *port = arg;
@@ -308,6 +320,7 @@ static const struct virtio_class bus_virtio = {
     .init = bus_init,
     .get_config = bus_get_config,
     .handle_queue = bus_handle,
+    .drain = bus_drain,
     .started = bus_started,
     .reset = bus_reset,
 };
@@ -339,7 +352,7 @@ static int port_realize(struct device *dev, struct err **err)
     LIST_FOREACH (&dev->m->devices, it) {
         struct device *other = CONTAINER_OF(it, struct device, link);
 
-        if (other->cls == &virtio_serial_class) {
+        if (other->cls->virtio == &bus_virtio) { /* on either transport */
             bus = (struct serial_bus *)other;
         }
     }

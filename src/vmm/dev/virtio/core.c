@@ -140,6 +140,9 @@ void virtio_set_status(struct virtio_dev *vd, uint8_t status)
     bool was_ready = virtio_ready(vd);
 
     if (status == 0) {
+        if (was_ready && vd->cls->drain != NULL) {
+            vd->cls->drain(vd);
+        }
         virtio_core_reset(vd);
         return;
     }

@@ -73,6 +73,10 @@ struct virtio_class {
     void (*get_config)(struct virtio_dev *vd, uint8_t *config);
     void (*set_config)(struct virtio_dev *vd, size_t off, const uint8_t *bytes, size_t len);
     void (*handle_queue)(struct virtio_dev *vd, unsigned index);
+    /* The driver is about to reset the device, as Linux does when it powers off: takes what is in
+     * the queues, whose notifications may not have been served yet. On any thread, with the machine's
+     * lock held. May be NULL: such buffers are lost. */
+    void (*drain)(struct virtio_dev *vd);
     /* The driver is ready (DRIVER_OK), or gone. Either may be NULL. */
     void (*started)(struct virtio_dev *vd);
     void (*reset)(struct virtio_dev *vd);
