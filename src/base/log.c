@@ -14,6 +14,7 @@ enum { LINE_MAX_BYTES = 2048, MAX_PATTERNS = 64 };
 static const char *program = "";
 static enum log_level max_level = LOG_NOTE;
 static int log_fd = STDERR_FILENO;
+static bool timestamps;
 static char *patterns[MAX_PATTERNS];
 static int n_patterns;
 static pthread_mutex_t patterns_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -28,16 +29,38 @@ void log_set_level(enum log_level max)
     max_level = max;
 }
 
+void log_set_timestamps(bool on)
+{
+    timestamps = on;
+}
+
 void log_set_fd(int fd)
 {
     log_fd = fd;
 }
 
+enum { STAMP_BYTES = 29 };
+
+/* "2026-11-25T07:31:26.123456Z " */
+static int put_time(char line[static STAMP_BYTES + 1])
+{
+    struct timespec now;
+    struct tm tm;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (gmtime_r(&now.tv_sec, &tm) == NULL ||
+        strftime(line, STAMP_BYTES, "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
+        return 0;
+    }
+    return 19 + snprintf(line + 19, STAMP_BYTES - 19, ".%06ldZ ", now.tv_nsec / 1000);
+}
+
 static void emit(const char *head, const char *mid, const char *fmt, va_list ap)
 {
     char line[LINE_MAX_BYTES];
-    int n = snprintf(line, sizeof(line) - 1, "%s%s%s%s", head, *head != '\0' ? ": " : "", mid,
-                     *mid != '\0' ? ": " : "");
+    int stamp = timestamps ? put_time(line) : 0;
+    int n = stamp + snprintf(line + stamp, sizeof(line) - 1 - (size_t)stamp, "%s%s%s%s", head,
+                             *head != '\0' ? ": " : "", mid, *mid != '\0' ? ": " : "");
     ssize_t r;
 
     if (n < 0 || n >= (int)sizeof(line) - 1) {

@@ -17,6 +17,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTE, LOG_DEBUG };
 /* What stands before each line, "vireod: "; borrowed for the life of the process. */
 void log_set_program(const char *name);
 void log_set_level(enum log_level max);
+/* Messages begin with the time, in UTC (as QEMU's -msg timestamp=on). */
+void log_set_timestamps(bool on);
 
 /* Appends to this descriptor instead of stderr; the caller keeps ownership. */
 void log_set_fd(int fd);

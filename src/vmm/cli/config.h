@@ -23,7 +23,6 @@ enum config_list_kind {
     LIST_NUMA,
     LIST_BOOT,
     LIST_VNC,
-    LIST_AUDIODEV,
     _LIST_MAX,
 };
 
@@ -52,7 +51,7 @@ struct config {
     char *vga;                             /* owned: as -vga; NULL: the machine's default */
     char *rtc_base;                        /* owned: "utc", "localtime" or a date */
     struct config_list lists[_LIST_MAX];
-    struct config_texts serials, monitors, qmps, parallels, data_dirs;
+    struct config_texts serials, monitors, qmps, data_dirs;
     enum display_kind display;
     bool nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox_off;
     bool quiet, no_nic;

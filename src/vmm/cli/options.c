@@ -262,7 +262,6 @@ LIST_OPTION(set_smbios, LIST_SMBIOS, "file", true)
 LIST_OPTION(set_numa, LIST_NUMA, "type", true)
 LIST_OPTION(set_boot, LIST_BOOT, "order", true)
 LIST_OPTION(set_vnc, LIST_VNC, "display", true)
-LIST_OPTION(set_audiodev, LIST_AUDIODEV, "driver", true)
 LIST_OPTION(set_drive, LIST_DRIVE, "file", true)
 
 static int set_device(struct config *c, const char *v, struct err **err)
@@ -370,8 +369,63 @@ SHORTHAND_OPTION(set_pflash, "if=pflash,format=raw")
 
 static int set_parallel(struct config *c, const char *v, struct err **err)
 {
-    (void)err;
-    return add_text(&c->parallels, v);
+    (void)c;
+    return str_eq(v, "none") ? 0
+                             : err_set(err, EINVAL, "'%s': there are no parallel ports; use none", v);
+}
+
+static int set_audiodev(struct config *c, const char *v, struct err **err)
+{
+    size_t len = strcspn(v, ",");
+
+    (void)c;
+    if ((len == 4 && strncmp(v, "none", 4) == 0) || str_starts(v, "driver=none") ||
+        strstr(v, "\"none\"") != NULL) {
+        return 0;
+    }
+    return err_set(err, EINVAL, "'%s': there is no sound; use the driver none", v);
+}
+
+/* What an option's properties may be, each "name=value", ends with NULL. */
+static int only_these(const char *v, const char *const allowed[], struct err **err)
+{
+    for (const char *at = v; *at != '\0';) {
+        size_t len = strcspn(at, ",");
+        unsigned i = 0;
+
+        while (allowed[i] != NULL &&
+               (strlen(allowed[i]) != len || strncmp(allowed[i], at, len) != 0)) {
+            i++;
+        }
+        if (allowed[i] == NULL) {
+            return err_set(err, EINVAL, "'%.*s' is not possible here: only %s and the like",
+                           (int)len, at, allowed[0]);
+        }
+        at += len + (at[len] == ',');
+    }
+    return 0;
+}
+
+/* Memory is never locked, and an idle guest leaves the processor. */
+static int set_overcommit(struct config *c, const char *v, struct err **err)
+{
+    static const char *const allowed[] = { "mem-lock=off", "cpu-pm=off", NULL };
+
+    (void)c;
+    return only_these(v, allowed, err);
+}
+
+static int set_msg(struct config *c, const char *v, struct err **err)
+{
+    static const char *const allowed[] = { "timestamp=on", "timestamp=off", "timestamp",
+                                           "guest-name=off", NULL };
+    int r = only_these(v, allowed, err);
+
+    (void)c;
+    if (r == 0 && str_starts(v, "timestamp")) {
+        log_set_timestamps(!str_starts(v, "timestamp=off"));
+    }
+    return r;
 }
 
 static int set_data_dir(struct config *c, const char *v, struct err **err)
@@ -619,7 +673,6 @@ void config_done(struct config *c)
     texts_done(&c->serials);
     texts_done(&c->monitors);
     texts_done(&c->qmps);
-    texts_done(&c->parallels);
     texts_done(&c->data_dirs);
 }
 
@@ -655,7 +708,7 @@ const struct cli_option cli_options[] = {
     { "fw_cfg", "name=N,string=S|file=F", "a file for firmware and guest", set_fw_cfg },
     { "display", "none", "no display", set_display },
     { "vga", "std|virtio|none", "graphics card", set_vga },
-    { "parallel", "DEV", "parallel port", set_parallel },
+    { "parallel", "none", "there are no parallel ports", set_parallel },
     { "nographic", NULL, "serial port and monitor on this terminal", set_nographic },
     { "nodefaults", NULL, "no default devices", set_nodefaults },
     { "no-user-config", NULL, "accepted: there are no configuration files", set_nothing },
@@ -673,8 +726,8 @@ const struct cli_option cli_options[] = {
     { "pidfile", "FILE", "write the process id there", set_pidfile },
     { "daemonize", NULL, "go to the background once set up", set_daemonize },
     { "sandbox", "on|off", "confinement of this process (default on)", set_sandbox },
-    { "msg", "PROP=VALUE", "accepted: form of messages", set_nothing },
-    { "overcommit", "PROP=VALUE", "accepted: host memory policy", set_nothing },
+    { "msg", "timestamp=on|off", "messages begin with the time", set_msg },
+    { "overcommit", "mem-lock=off|cpu-pm=off", "host memory policy: nothing is locked", set_overcommit },
     { "boot", "[order=]DRIVES[,menu=on]...", "what firmware boots: c disk, d CD-ROM, n network",
       set_boot },
     { "smbios", "type=N[,FIELD=VALUE]...|file=F", "SMBIOS fields", set_smbios },
@@ -682,7 +735,7 @@ const struct cli_option cli_options[] = {
     { "L", "PATH", "folder of firmware files", set_data_dir },
     { "usb", NULL, "a USB controller", set_usb },
     { "vnc", "DISPLAY[,PROP...]", "a VNC server: HOST:N, unix:PATH or none", set_vnc },
-    { "audiodev", "none,id=ID", "accepted: there is no sound", set_audiodev },
+    { "audiodev", "none,id=ID", "there is no sound", set_audiodev },
     { "global", "DRIVER.PROP=VALUE", "default of a device's property", set_global },
     { "trace", "PATTERN", "show trace points that match", set_trace },
     { "d", "trace:PATTERN", "the same", set_debug },
