@@ -84,7 +84,7 @@ void jit_check_after(struct jit *j, bool exact)
         return;
     /* A device may have written what was read: once more, from the start. */
     put_back(j->cpu, before);
-    (void)j->enter(j->cpu, j->rx + b->e2);
+    (void)jit_enter(j, b);
     jit_save_fpu(j->cpu);
     if (agrees(j, b, before, exact))
         return;

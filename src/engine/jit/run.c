@@ -317,7 +317,6 @@ static struct code_page second_page(struct jit *j, uint64_t va)
         return none;
     second = mapped_page(cpu, next);
     mem_protect_code(cpu, second.gpa);
-    jit_take_posts(j);
     if (!maps_code(cpu, next))
         return none;
     name_page(j, next, &second);
@@ -329,10 +328,14 @@ static struct block *make_block(struct jit *j, uint64_t va, uint32_t mode, struc
     struct cpu *cpu = j->cpu;
 
     jit_save_fpu(cpu);
+    /* Posts before, and not after: one for this page, which has no block yet, would give up its
+     * protection. What is posted from here on is taken before the block runs twice. */
+    jit_take_posts(j);
+    if (j->flush_wanted)
+        return NULL;
     if (jit_full(j))
         jit_reset(j);
     mem_protect_code(cpu, page.gpa);
-    jit_take_posts(j);
     /* Others may have run while the page was protected. */
     if (j->flush_wanted || !maps_code(cpu, va))
         return NULL;
@@ -411,6 +414,14 @@ static void settle_rip(struct jit *j, enum jit_reason reason)
         cpu->rip = j->block[arg].va;
 }
 
+enum jit_reason jit_enter(struct jit *j, const struct block *b)
+{
+    enum jit_reason reason = (enum jit_reason)j->enter(j->cpu, j->rx + b->e2);
+
+    settle_rip(j, reason);
+    return reason;
+}
+
 static enum cpu_exit leave(struct cpu *cpu, enum cpu_exit exit)
 {
     jit_save_fpu(cpu);
@@ -459,8 +470,7 @@ enum cpu_exit jit_run(struct cpu *cpu)
         jit_save_fpu(cpu);
         jit_check_before(j, b);
 #endif
-        enum jit_reason reason = (enum jit_reason)j->enter(cpu, j->rx + b->e2);
-        settle_rip(j, reason);
+        enum jit_reason reason = jit_enter(j, b);
 #ifdef VIREO_TORTURE
         if (j->checked != NULL) {
             jit_save_fpu(cpu);

@@ -78,9 +78,9 @@ struct block {
     uint16_t bytes;     /* of guest code */
     uint8_t bytes2;     /* ... of these in the second page */
     bool dead;
-    bool pure;               /* writes no memory and takes no time: can be executed twice */
-    uint8_t n;               /* instructions */
-    uint16_t undefined;      /* flags that one of them leaves undefined */
+    bool pure;          /* writes no memory and takes no time: can be executed twice */
+    uint8_t n;          /* instructions */
+    uint16_t undefined; /* flags that one of them leaves undefined, or that are dead at the end */
     uint32_t e0, e1, ep, e2; /* entries: offsets in code memory; see translate.c */
     uint32_t stale;          /* where entries of a dead block go */
     uint32_t hash_next;      /* indices into jit->block; 0: none */
@@ -247,6 +247,8 @@ size_t jit_check_bytes(void);
 enum { JIT_JOINS = 1 }; /* blocks jump to each other */
 #endif
 void jit_save_fpu(struct cpu *cpu);
+/* Runs compiled code from that block on; cpu->rip is right when it returns. */
+enum jit_reason jit_enter(struct jit *j, const struct block *b);
 
 /* ---- run.c, called from compiled code ---- */
 /* hs, ht: R14 and R15; ret: the return address of the call in the stub. 0: leave for the

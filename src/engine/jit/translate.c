@@ -466,6 +466,7 @@ static void put_body(struct tr *t)
 static void describe(struct tr *t)
 {
     t->b->n = (uint8_t)t->n;
+    t->b->undefined = FL_ARITH & (uint16_t)~t->live[t->n];
     t->b->pure = t->n > 0;
     for (unsigned i = 0; i < t->n; i++) {
         const struct insn *in = &t->in[i];
