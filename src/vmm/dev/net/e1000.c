@@ -21,6 +21,7 @@ enum {
 
     CTRL = 0x0000,
     STATUS = 0x0008,
+    CTRL_EXT = 0x0018,
     EECD = 0x0010,
     EERD = 0x0014,
     MDIC = 0x0020,
@@ -28,6 +29,7 @@ enum {
     ICS = 0x00c8,
     IMS = 0x00d0,
     IMC = 0x00d8,
+    EIAC = 0x00dc,
     IAM = 0x00e0,
     IVAR = 0x00e4,
     RCTL = 0x0100,
@@ -54,6 +56,8 @@ enum {
     CTRL_RESET = 1u << 26,
     CTRL_PHY_RESET = 1u << 31,
     CTRL_LINK_UP = 1u << 6,
+    EXT_EIAME = 1 << 24,
+    EXT_IAME = 1 << 27,
     INT_TX_DONE = 1,
     INT_TX_EMPTY = 2,
     INT_LINK = 4,
@@ -125,7 +129,8 @@ static const struct opt e1000_opts[] = {
 
 /* ---- interrupts ---- */
 
-/* MSI-X vectors of causes (82574 data sheet, 10.2.4.9). */
+/* MSI-X vectors of causes (82574 data sheet, 10.2.4.9). Sending one clears and masks the causes of
+ * EIAC (10.2.4.7): drivers do not read ICR then. */
 static void send_msix(struct e1000 *e, uint32_t causes)
 {
     static const struct {
@@ -137,7 +142,16 @@ static void send_msix(struct e1000 *e, uint32_t causes)
         uint32_t entry = R(e, IVAR) >> map[i].shift & 0xf;
 
         if ((causes & map[i].cause) != 0 && (entry & 8) != 0) {
+            uint32_t clear = R(e, EIAC) & map[i].cause;
+
             pci_msix_send(&e->pd, entry & 7);
+            R(e, ICR) &= ~clear;
+            if ((R(e, CTRL_EXT) & EXT_EIAME) != 0) {
+                R(e, IMS) &= ~(R(e, IAM) & map[i].cause);
+            }
+            if ((R(e, CTRL_EXT) & EXT_IAME) == 0) {
+                R(e, IMS) &= ~clear;
+            }
         }
     }
 }
