@@ -14,6 +14,7 @@
 #include "vmm/dev/device.h"
 #include "vmm/dev/misc/fw_cfg.h"
 #include "vmm/machine/class.h"
+#include "vmm/machine/fsdev.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/object.h"
 #include "vmm/net/netdev.h"
@@ -198,6 +199,32 @@ static int add_device(struct machine *m, struct keyval *opts, struct err **err)
                          driver != NULL ? driver : "");
 }
 
+/* -virtfs: the folder and its device in one; the folder's id is the mount tag, as QEMU's. */
+static int add_virtfs(struct machine *m, struct keyval *opts, struct err **err)
+{
+    const char *tag = keyval_get(opts, "mount_tag");
+    CLEANUP(keyval_freep) struct keyval *dev = NULL;
+    int r;
+
+    if (tag == NULL) {
+        return err_set(err, EINVAL, "mount_tag= is missing");
+    }
+    r = keyval_get(opts, "id") == NULL ? keyval_add(opts, "id", tag) : 0;
+    if (r == 0) {
+        r = fsdev_add(m, opts, err);
+    }
+    if (r == 0) {
+        r = keyval_parse("virtio-9p", "driver", false, &dev, err);
+    }
+    if (r == 0) {
+        r = keyval_add(dev, "fsdev", keyval_get(opts, "id"));
+    }
+    if (r == 0) {
+        r = keyval_add(dev, "mount_tag", tag);
+    }
+    return r == 0 ? add_device(m, dev, err) : r;
+}
+
 static int add_fw_cfg(struct machine *m, struct keyval *opts, struct err **err)
 {
     const char *name = keyval_get(opts, "name");
@@ -279,6 +306,12 @@ static int add_backends(struct machine *m, struct block_ctx *blocks, struct conf
     }
     for (size_t i = 0; r == 0 && i < c->lists[LIST_NETDEV].n; i++) {
         r = netdev_add(m, c->lists[LIST_NETDEV].items[i], err);
+    }
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_FSDEV].n; i++) {
+        r = fsdev_add(m, c->lists[LIST_FSDEV].items[i], err);
+        if (r < 0) {
+            err_prefix(err, "-fsdev: ");
+        }
     }
     return r;
 }
@@ -369,6 +402,12 @@ static int add_devices(struct machine *m, struct block_ctx *blocks, struct confi
     }
     for (size_t i = 0; r == 0 && i < c->lists[LIST_NIC].n; i++) {
         r = add_nic(m, c->lists[LIST_NIC].items[i], i, err);
+    }
+    for (size_t i = 0; r == 0 && i < c->lists[LIST_VIRTFS].n; i++) {
+        r = add_virtfs(m, c->lists[LIST_VIRTFS].items[i], err);
+        if (r < 0) {
+            err_prefix(err, "-virtfs: ");
+        }
     }
     for (size_t i = 0; r == 0 && i < c->lists[LIST_DEVICE].n; i++) {
         r = add_device(m, c->lists[LIST_DEVICE].items[i], err);
@@ -515,6 +554,7 @@ void machine_tear_down(struct machine *m, struct block_ctx *blocks)
     (void)hash_each(m->blocks, unref_node, NULL);
     (void)block_ctx_free(blocks);
     netdev_free_all(m);
+    fsdev_free_all(m);
     chardev_free_all(m);
     (void)machine_free(m);
 }

@@ -14,6 +14,8 @@ enum config_list_kind {
     LIST_BLOCKDEV,
     LIST_DRIVE,
     LIST_NETDEV,
+    LIST_FSDEV,
+    LIST_VIRTFS,
     LIST_OBJECT,
     LIST_DEVICE,
     LIST_FW_CFG,

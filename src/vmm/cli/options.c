@@ -255,6 +255,8 @@ FLAG_OPTION(set_quiet, quiet)
 LIST_OPTION(set_chardev, LIST_CHARDEV, "backend", true)
 LIST_OPTION(set_blockdev, LIST_BLOCKDEV, "driver", false)
 LIST_OPTION(set_netdev, LIST_NETDEV, "type", true)
+LIST_OPTION(set_fsdev, LIST_FSDEV, "fsdriver", true)
+LIST_OPTION(set_virtfs, LIST_VIRTFS, "fsdriver", true)
 LIST_OPTION(set_object, LIST_OBJECT, "qom-type", true)
 LIST_OPTION(set_fw_cfg, LIST_FW_CFG, "name", false)
 LIST_OPTION(set_mon, LIST_MON, "chardev", true)
@@ -370,8 +372,9 @@ SHORTHAND_OPTION(set_pflash, "if=pflash,format=raw")
 static int set_parallel(struct config *c, const char *v, struct err **err)
 {
     (void)c;
-    return str_eq(v, "none") ? 0
-                             : err_set(err, EINVAL, "'%s': there are no parallel ports; use none", v);
+    return str_eq(v, "none")
+               ? 0
+               : err_set(err, EINVAL, "'%s': there are no parallel ports; use none", v);
 }
 
 static int set_audiodev(struct config *c, const char *v, struct err **err)
@@ -698,6 +701,10 @@ const struct cli_option cli_options[] = {
     { "blockdev", "driver=D,node-name=N...", "a block node", set_blockdev },
     { "device", "DRIVER[,PROP=VALUE...]", "adds a device; '-device help'", set_device },
     { "netdev", "user,id=ID[,PROP...]", "a network back end", set_netdev },
+    { "fsdev", "local,id=ID,path=DIR,security_model=M[,readonly=on]", "a folder to share by 9P",
+      set_fsdev },
+    { "virtfs", "local,path=DIR,mount_tag=T,security_model=M[,...]",
+      "-fsdev and its virtio-9p device", set_virtfs },
     { "nic", "user[,PROP...]|none", "a network back end and its device", set_nic },
     { "chardev", "BACKEND,id=ID[,PROP...]", "a character device", set_chardev },
     { "serial", "DEV", "serial port: stdio, mon:stdio, pty, file:F, null", set_serial },
@@ -727,7 +734,8 @@ const struct cli_option cli_options[] = {
     { "daemonize", NULL, "go to the background once set up", set_daemonize },
     { "sandbox", "on|off", "confinement of this process (default on)", set_sandbox },
     { "msg", "timestamp=on|off", "messages begin with the time", set_msg },
-    { "overcommit", "mem-lock=off|cpu-pm=off", "host memory policy: nothing is locked", set_overcommit },
+    { "overcommit", "mem-lock=off|cpu-pm=off", "host memory policy: nothing is locked",
+      set_overcommit },
     { "boot", "[order=]DRIVES[,menu=on]...", "what firmware boots: c disk, d CD-ROM, n network",
       set_boot },
     { "smbios", "type=N[,FIELD=VALUE]...|file=F", "SMBIOS fields", set_smbios },

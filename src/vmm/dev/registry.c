@@ -6,6 +6,8 @@ extern const struct device_class virtio_blk_class;
 extern const struct device_class virtio_blk_pci_class;
 extern const struct device_class virtio_fs_class;
 extern const struct device_class virtio_fs_pci_class;
+extern const struct device_class virtio_9p_class;
+extern const struct device_class virtio_9p_pci_class;
 extern const struct device_class virtio_net_class;
 extern const struct device_class virtio_net_pci_class;
 extern const struct device_class virtio_serial_class;
@@ -43,6 +45,7 @@ extern const struct device_class ich9_smb_class;
 const struct device_class *const device_classes[] = {
     &virtio_blk_class,    &virtio_blk_pci_class,
     &virtio_fs_class,     &virtio_fs_pci_class,
+    &virtio_9p_class,     &virtio_9p_pci_class,
     &virtio_net_class,    &virtio_net_pci_class,
     &virtio_serial_class, &virtio_serial_pci_class,
     &virtconsole_class,   &virtserialport_class,

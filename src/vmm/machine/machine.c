@@ -60,10 +60,12 @@ int machine_new(struct loop *loop, struct machine **ret, struct err **err)
     list_init(&m->retries);
     boot_init(&m->boot);
     m->netdevs = hash_new();
+    m->fsdevs = hash_new();
     m->chardevs = hash_new();
     m->blocks = hash_new();
     m->objects = hash_new();
-    if (m->netdevs == NULL || m->chardevs == NULL || m->blocks == NULL || m->objects == NULL) {
+    if (m->netdevs == NULL || m->fsdevs == NULL || m->chardevs == NULL || m->blocks == NULL ||
+        m->objects == NULL) {
         return err_set(err, ENOMEM, "no memory");
     }
     m->stop_requested = true;
@@ -109,6 +111,7 @@ struct machine *machine_free(struct machine *m)
     boot_done(&m->boot);
     gmem_done(&m->mem);
     (void)hash_free(m->netdevs);
+    (void)hash_free(m->fsdevs);
     (void)hash_free(m->chardevs);
     (void)hash_free(m->blocks);
     object_free_all(m);

@@ -145,6 +145,7 @@ struct machine {
     void *irq_watch_arg;
     struct list devices; /* struct device.link, in order of creation */
     struct hash *netdevs;
+    struct hash *fsdevs;
     struct hash *chardevs;
     struct hash *blocks;         /* struct block_node, by node name and drive id */
     struct hash *objects;        /* struct object, by id */

@@ -5,7 +5,7 @@
  */
 #include "base/bytes.h"
 #include "vmm/dev/virtio/fuse.h"
-#include "vmm/dev/virtio/virtio.h"
+#include "vmm/dev/virtio/share.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,8 +18,7 @@ struct fs {
     char *tag;
     bool read_only;
     struct fuse *fuse;
-    bool serving;
-    bool reset_wanted;
+    struct share share;
 };
 
 static const struct opt fs_opts[] = {
@@ -30,29 +29,20 @@ static const struct opt fs_opts[] = {
     OPT_END,
 };
 
-/* The machine's lock is free while the host's file system works; a reset in that time makes the
- * element stale and waits for us with forgetting the nodes. */
+static size_t fs_serve(void *server, const struct iovec *out, unsigned n_out,
+                       const struct iovec *in, unsigned n_in)
+{
+    return fuse_serve(server, out, n_out, in, n_in);
+}
+
+static void fs_forget(void *server)
+{
+    fuse_reset(server);
+}
+
 static void fs_handle(struct virtio_dev *vd, unsigned index)
 {
-    struct fs *fs = (struct fs *)vd;
-    struct vq *vq = &vd->queues[index];
-    struct vq_elem *e;
-
-    while ((e = virtio_pop(vd, vq)) != NULL) {
-        size_t len;
-
-        fs->serving = true;
-        machine_unlock(vd->dev.m);
-        len = fuse_serve(fs->fuse, e->out, e->n_out, e->in, e->n_in);
-        machine_lock(vd->dev.m);
-        fs->serving = false;
-        if (fs->reset_wanted) {
-            fs->reset_wanted = false;
-            fuse_reset(fs->fuse);
-        }
-        vq_push(vq, e, (uint32_t)len);
-        virtio_notify(vd, vq);
-    }
+    share_handle(&((struct fs *)vd)->share, vd, index);
 }
 
 static void fs_get_config(struct virtio_dev *vd, uint8_t *c)
@@ -65,13 +55,7 @@ static void fs_get_config(struct virtio_dev *vd, uint8_t *c)
 
 static void fs_reset(struct virtio_dev *vd)
 {
-    struct fs *fs = (struct fs *)vd;
-
-    if (fs->serving) {
-        fs->reset_wanted = true;
-    } else if (fs->fuse != NULL) {
-        fuse_reset(fs->fuse);
-    }
+    share_reset(&((struct fs *)vd)->share);
 }
 
 static int fs_init(struct virtio_dev *vd, struct err **err)
@@ -84,6 +68,7 @@ static int fs_init(struct virtio_dev *vd, struct err **err)
     }
     r = fuse_new(fs->path, fs->read_only, &fs->fuse, err);
     if (r == 0) {
+        fs->share = (struct share) { fs_serve, fs_forget, fs->fuse, false, false };
         r = machine_allow_path(vd->dev.m, fs->path, !fs->read_only, err);
     }
     return r == 0 ? virtio_set_queues(vd, QUEUES, err) : r;
@@ -94,6 +79,7 @@ static void fs_done(struct virtio_dev *vd)
     struct fs *fs = (struct fs *)vd;
 
     fs->fuse = fuse_free(fs->fuse);
+    fs->share.server = NULL;
 }
 
 static const struct virtio_class fs_virtio = {
