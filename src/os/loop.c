@@ -18,8 +18,9 @@ struct call {
 
 struct loop {
     sd_event *ev;
-    pthread_mutex_t lock; /* calls, quit_* */
+    pthread_mutex_t lock; /* calls, due, quit_* */
     struct list calls;
+    struct list due; /* calls that this round runs */
     bool quit;
     int quit_code;
     int wake_fd;
@@ -59,32 +60,55 @@ static int on_wake(sd_event_source *src, int fd, uint32_t revents, void *arg)
 {
     struct loop *loop = arg;
     uint64_t count;
-    struct list todo;
 
     (void)src;
     (void)revents;
     (void)!read(fd, &count, sizeof(count));
     (void)pthread_mutex_lock(&loop->lock);
-    list_init(&todo);
+    if (loop->quit) {
+        (void)sd_event_exit(loop->ev, loop->quit_code);
+    }
+    /* What these calls post themselves waits for the next round. */
+    list_init(&loop->due);
     while (!list_empty(&loop->calls)) {
         struct list *it = loop->calls.next;
 
         list_remove(it);
-        list_append(&todo, it);
+        list_append(&loop->due, it);
     }
-    if (loop->quit) {
-        (void)sd_event_exit(loop->ev, loop->quit_code);
-    }
-    (void)pthread_mutex_unlock(&loop->lock);
-    LIST_FOREACH_SAFE (&todo, it) {
-        struct call *call = CONTAINER_OF(it, struct call, link);
+    while (!list_empty(&loop->due)) {
+        struct call *call = CONTAINER_OF(loop->due.next, struct call, link);
 
+        list_remove(&call->link);
+        (void)pthread_mutex_unlock(&loop->lock);
         enter(loop);
         call->fn(call->arg);
         leave(loop);
         free(call);
+        (void)pthread_mutex_lock(&loop->lock);
     }
+    (void)pthread_mutex_unlock(&loop->lock);
     return 0;
+}
+
+static void drop(struct list *calls, const void *arg)
+{
+    LIST_FOREACH_SAFE (calls, it) {
+        struct call *call = CONTAINER_OF(it, struct call, link);
+
+        if (call->arg == arg) {
+            list_remove(it);
+            free(call);
+        }
+    }
+}
+
+void loop_unpost(struct loop *loop, const void *arg)
+{
+    (void)pthread_mutex_lock(&loop->lock);
+    drop(&loop->calls, arg);
+    drop(&loop->due, arg);
+    (void)pthread_mutex_unlock(&loop->lock);
 }
 
 int loop_new(struct loop **ret)
@@ -96,6 +120,7 @@ int loop_new(struct loop **ret)
         return -ENOMEM;
     }
     list_init(&loop->calls);
+    list_init(&loop->due);
     (void)pthread_mutex_init(&loop->lock, NULL);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (loop->wake_fd < 0) {

@@ -62,3 +62,5 @@ DEFINE_CLEANUP(struct loop_source, loop_source_free)
 
 /* Runs fn on the loop's thread, in the order of posting. Any thread. -ENOMEM. */
 int loop_post(struct loop *loop, loop_call_fn *fn, void *arg) MUST_CHECK;
+/* Drops the calls with that argument, which is about to be freed. On the loop's thread. */
+void loop_unpost(struct loop *loop, const void *arg);

@@ -42,11 +42,31 @@ static void posts_cross_threads(void **state)
     (void)pthread_join(t, NULL);
 }
 
+static void must_not_run(void *arg)
+{
+    (void)arg;
+    fail();
+}
+
+static void dropped_posts_do_not_run(void **state)
+{
+    CLEANUP(loop_freep) struct loop *loop = NULL;
+    int dying;
+
+    (void)state;
+    assert_int_equal(loop_new(&loop), 0);
+    assert_int_equal(loop_post(loop, must_not_run, &dying), 0);
+    assert_int_equal(loop_post(loop, count_and_stop, &loop), 0);
+    loop_unpost(loop, &dying);
+    assert_int_equal(loop_run(loop), 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timer_fires),
         cmocka_unit_test(posts_cross_threads),
+        cmocka_unit_test(dropped_posts_do_not_run),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,6 +198,9 @@ struct device *device_free(struct device *dev)
         if (dev->cls->destroy != NULL) {
             dev->cls->destroy(dev);
         }
+        if (dev->m->loop != NULL) {
+            loop_unpost(dev->m->loop, dev);
+        }
         if (dev->cls->opts != NULL) {
             opt_done(dev->cls->opts, dev);
         }

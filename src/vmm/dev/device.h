@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct device;
+struct json_object;
 struct keyval;
 struct machine;
 struct pci_class;
@@ -37,12 +38,21 @@ struct state_field {
         .name = NULL \
     }
 
+/* What QMP may read and change while the machine exists, beyond the options. */
+struct device_prop {
+    const char *name; /* NULL ends a table */
+    const char *type;
+    struct json_object *(*get)(struct device *dev);
+    int (*set)(struct device *dev, struct json_object *value, struct err **err); /* NULL: no */
+};
+
 struct device_class {
     const char *name; /* as on the command line */
     const char *bus;  /* "ISA", "System", "virtio-bus" ...: for help */
     const char *desc;
     const struct opt *opts;     /* NULL: none */
     const struct opt *bus_opts; /* what the bus adds; may be NULL */
+    const struct device_prop *props; /* NULL: none */
     size_t size;                /* of the device's struct, which begins with struct device */
     bool internal;              /* boards make it; -device refuses it */
     bool hotplug_free;          /* goes without asking the guest (ports, SCSI disks) */

@@ -16,6 +16,8 @@ extern const struct device_class virtconsole_class;
 extern const struct device_class virtserialport_class;
 extern const struct device_class virtio_rng_class;
 extern const struct device_class virtio_rng_pci_class;
+extern const struct device_class virtio_balloon_class;
+extern const struct device_class virtio_balloon_pci_class;
 extern const struct device_class e1000_class;
 extern const struct device_class e1000e_class;
 extern const struct device_class root_port_class;
@@ -50,6 +52,7 @@ const struct device_class *const device_classes[] = {
     &virtio_serial_class, &virtio_serial_pci_class,
     &virtconsole_class,   &virtserialport_class,
     &virtio_rng_class,    &virtio_rng_pci_class,
+    &virtio_balloon_class, &virtio_balloon_pci_class,
     &e1000_class,         &e1000e_class,
     &root_port_class,     &acpi_hotplug_class,
     &ide_hd_class,        &ide_cd_class,

@@ -54,7 +54,7 @@ qmp_fn qmp_do_query_cpus_fast, qmp_do_query_hotpluggable_cpus, qmp_do_query_kvm,
 qmp_fn qmp_do_device_add, qmp_do_device_del, qmp_do_netdev_add, qmp_do_netdev_del,
     qmp_do_object_add, qmp_do_object_del, qmp_do_qom_list_types, qmp_do_qom_list_properties,
     qmp_do_device_list_properties, qmp_do_qom_list, qmp_do_qom_get, qmp_do_qom_set,
-    qmp_do_query_pci;
+    qmp_do_query_pci, qmp_do_balloon, qmp_do_query_balloon;
 /* schema/migration.json */
 qmp_fn qmp_do_query_migrate_capabilities, qmp_do_migrate_set_capabilities, qmp_do_query_migrate,
     qmp_do_migrate, qmp_do_migrate_incoming, qmp_do_migrate_cancel, qmp_do_migrate_set_parameters,

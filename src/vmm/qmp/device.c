@@ -8,6 +8,7 @@
 #include "vmm/accel/cpuid.h"
 #include "vmm/bus/pci/hotplug.h"
 #include "vmm/bus/pci/pci.h"
+#include "vmm/dev/virtio/balloon.h"
 #include "vmm/machine/class.h"
 #include "vmm/machine/object.h"
 #include "vmm/net/netdev.h"
@@ -204,7 +205,20 @@ int qmp_do_qom_list(struct machine *m, struct json_object *args, struct json_obj
     add_property(*ret, "type", "string");
     add_options(*ret, dev->cls->opts);
     add_options(*ret, dev->cls->bus_opts);
+    for (const struct device_prop *p = dev->cls->props; p != NULL && p->name != NULL; p++) {
+        add_property(*ret, p->name, p->type);
+    }
     return 0;
+}
+
+static const struct device_prop *prop_find(const struct device *dev, const char *name)
+{
+    for (const struct device_prop *p = dev->cls->props; p != NULL && p->name != NULL; p++) {
+        if (str_eq(p->name, name)) {
+            return p;
+        }
+    }
+    return NULL;
 }
 
 static struct json_object *option_value(const struct opt *o, const struct device *dev)
@@ -249,6 +263,10 @@ int qmp_do_qom_get(struct machine *m, struct json_object *args, struct json_obje
         *ret = json_object_new_string(dev->cls->name);
         return 0;
     }
+    if (prop_find(dev, property) != NULL) {
+        *ret = prop_find(dev, property)->get(dev);
+        return 0;
+    }
     if (dev->cls->opts != NULL) {
         o = opt_find(dev->cls->opts, property);
     }
@@ -267,6 +285,7 @@ int qmp_do_qom_set(struct machine *m, struct json_object *args, struct json_obje
 {
     const char *path = NULL;
     const char *property = NULL;
+    const struct device_prop *prop;
     struct device *dev;
 
     (void)ret;
@@ -275,6 +294,10 @@ int qmp_do_qom_set(struct machine *m, struct json_object *args, struct json_obje
     dev = by_path(m, path);
     if (dev == NULL) {
         return err_set(err, ENODEV, "Device '%s' not found", path);
+    }
+    prop = prop_find(dev, property);
+    if (prop != NULL && prop->set != NULL) {
+        return prop->set(dev, json_member(args, "value"), err);
     }
     return err_set(err, EINVAL, "Property '%s.%s' is not writable while the machine exists",
                    dev->cls->name, property);
@@ -426,4 +449,27 @@ int qmp_do_query_pci(struct machine *m, struct json_object *args, struct json_ob
     *ret = json_object_new_array();
     (void)json_object_array_add(*ret, bus);
     return 0;
+}
+
+int qmp_do_balloon(struct machine *m, struct json_object *args, struct json_object **ret,
+                   struct err **err)
+{
+    int64_t value = json_i64_or(args, "value", 0);
+
+    (void)ret;
+    return balloon_set(m, value > 0 ? (uint64_t)value : 0, err);
+}
+
+int qmp_do_query_balloon(struct machine *m, struct json_object *args, struct json_object **ret,
+                         struct err **err)
+{
+    uint64_t bytes;
+    int r = balloon_get(m, &bytes, err);
+
+    (void)args;
+    if (r == 0) {
+        *ret = json_object_new_object();
+        (void)json_add_u64(*ret, "actual", bytes);
+    }
+    return r;
 }

@@ -153,8 +153,17 @@ void virtio_set_status(struct virtio_dev *vd, uint8_t status)
         status &= (uint8_t)~VIRTIO_S_FEATURES_OK;
     }
     vd->status = (uint8_t)(status | (vd->status & VIRTIO_S_NEEDS_RESET));
-    if (!was_ready && virtio_ready(vd) && vd->cls->started != NULL) {
+    if (was_ready || !virtio_ready(vd)) {
+        return;
+    }
+    if (vd->cls->started != NULL) {
         vd->cls->started(vd);
+    }
+    /* A driver may fill and notify queues first (Linux's balloon does), against 3.1.1. */
+    for (unsigned i = 0; i < vd->n_queues; i++) {
+        if (vd->queues[i].ready && vq_has_avail(&vd->queues[i])) {
+            virtio_kick(vd, i);
+        }
     }
 }
 

@@ -170,15 +170,19 @@ void virtio_pci_save(struct virtio_dev *vd, struct state_stream *s);
 void virtio_pci_load(struct virtio_dev *vd, struct state_stream *s);
 
 /* A table entry's common half: the device by memory-mapped registers, and on PCI. */
-#define VIRTIO_DEVICE_CLASS(name_, desc_, T, opts_, vclass_)                                       \
-    {                                                                                              \
-        .name = (name_), .bus = "virtio-bus", .desc = (desc_), .opts = (opts_), .size = sizeof(T), \
-        .realize = virtio_mmio_realize, .reset = virtio_mmio_reset,                                \
-        .destroy = virtio_mmio_destroy, .virtio = (vclass_)                                        \
+#define VIRTIO_MMIO_CALLBACKS                                                              \
+    .bus = "virtio-bus", .realize = virtio_mmio_realize, .reset = virtio_mmio_reset,       \
+    .destroy = virtio_mmio_destroy
+#define VIRTIO_PCI_CALLBACKS                                                               \
+    .bus = "PCI", .realize = pci_realize, .reset = pci_reset, .destroy = pci_destroy,      \
+    .bus_opts = virtio_pci_opts, .pci = &virtio_pci
+#define VIRTIO_DEVICE_CLASS(name_, desc_, T, opts_, vclass_)                              \
+    {                                                                                     \
+        .name = (name_), .desc = (desc_), .opts = (opts_), .size = sizeof(T),             \
+        .virtio = (vclass_), VIRTIO_MMIO_CALLBACKS                                        \
     }
-#define VIRTIO_PCI_CLASS(name_, desc_, T, opts_, vclass_, boot_)                                   \
-    {                                                                                              \
-        .name = (name_), .bus = "PCI", .desc = (desc_), .opts = (opts_), .size = sizeof(T),        \
-        .realize = pci_realize, .reset = pci_reset, .destroy = pci_destroy,                        \
-        .bus_opts = virtio_pci_opts, .virtio = (vclass_), .pci = &virtio_pci, .boot_path = (boot_) \
+#define VIRTIO_PCI_CLASS(name_, desc_, T, opts_, vclass_, boot_)                          \
+    {                                                                                     \
+        .name = (name_), .desc = (desc_), .opts = (opts_), .size = sizeof(T),             \
+        .virtio = (vclass_), .boot_path = (boot_), VIRTIO_PCI_CALLBACKS                   \
     }
