@@ -3,10 +3,9 @@
 
 #include "base/bytes.h"
 #include "base/str.h"
+#include "block/crypto/hash.h"
 
 #include <errno.h>
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
 #include <nettle/cbc.h>
 #include <nettle/ctr.h>
 #include <string.h>
@@ -96,7 +95,7 @@ static const struct nettle_cipher *essiv_cipher(const struct cipher_spec *spec, 
 static int set_up_tweak(struct sector_cipher *c, const uint8_t *key, struct err **err)
 {
     const struct nettle_cipher *cipher = c->spec.cipher;
-    uint8_t hash[64];
+    uint8_t hash[HASH_MAX_DIGEST];
 
     if (c->spec.mode == CIPHER_XTS) {
         if (cipher->block_size != MAX_BLOCK) {
@@ -105,14 +104,13 @@ static int set_up_tweak(struct sector_cipher *c, const uint8_t *key, struct err 
         c->tweak_cipher = cipher;
         key += cipher->key_size;
     } else if (c->spec.ivgen == IVGEN_ESSIV) {
-        unsigned len = gnutls_hash_get_len((gnutls_digest_algorithm_t)c->spec.ivgen_hash);
+        unsigned len = (unsigned)hash_digest_size(c->spec.ivgen_hash);
 
         c->tweak_cipher = essiv_cipher(&c->spec, len);
-        if (len > sizeof(hash) || c->tweak_cipher == NULL ||
-            gnutls_hash_fast((gnutls_digest_algorithm_t)c->spec.ivgen_hash, key, cipher->key_size,
-                             hash) < 0) {
+        if (c->tweak_cipher == NULL) {
             return err_set(err, EINVAL, "No %s with the IV generator's hash as key", c->spec.alg);
         }
+        hash_digest(c->spec.ivgen_hash, key, cipher->key_size, hash);
         key = hash;
     } else {
         return 0;

@@ -16,7 +16,7 @@ struct cipher_spec {
     const char *alg; /* QEMU's name: "aes-256" */
     enum cipher_mode mode;
     enum cipher_ivgen ivgen;
-    int ivgen_hash; /* gnutls_digest_algorithm_t, for ESSIV */
+    const struct nettle_hash *ivgen_hash; /* for ESSIV */
 };
 
 /* A key in use. Read-only once made: any thread. */

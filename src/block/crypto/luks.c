@@ -14,12 +14,12 @@
 #include "base/str.h"
 #include "block/core/block.h"
 #include "block/crypto/cipher.h"
+#include "block/crypto/hash.h"
 #include "codec/json.h"
 #include "codec/keyval.h"
+#include "os/random.h"
 
 #include <errno.h>
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -56,8 +56,7 @@ struct luks_slot {
 struct block_crypto {
     struct cipher_spec spec;
     struct sector_cipher *cipher; /* owned; NULL: locked */
-    int hash;                     /* gnutls_digest_algorithm_t */
-    const char *hash_name;
+    const struct nettle_hash *hash;
     uint8_t key[MAX_KEY];
     size_t key_bytes;
     uint8_t digest[DIGEST];
@@ -70,56 +69,14 @@ struct block_crypto {
     void *arg;
 };
 
-static const struct {
-    const char *name;
-    int alg;
-    int mac;
-} hashes[] = {
-    { "sha1", GNUTLS_DIG_SHA1, GNUTLS_MAC_SHA1 },
-    { "sha224", GNUTLS_DIG_SHA224, GNUTLS_MAC_SHA224 },
-    { "sha256", GNUTLS_DIG_SHA256, GNUTLS_MAC_SHA256 },
-    { "sha384", GNUTLS_DIG_SHA384, GNUTLS_MAC_SHA384 },
-    { "sha512", GNUTLS_DIG_SHA512, GNUTLS_MAC_SHA512 },
-    { "ripemd160", GNUTLS_DIG_RMD160, GNUTLS_MAC_RMD160 },
-};
-
-static int find_hash(const char *name, int *ret, const char **ret_name, struct err **err)
+static int find_hash(const char *name, const struct nettle_hash **ret, struct err **err)
 {
-    for (unsigned i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++) {
-        if (str_eq(hashes[i].name, name)) {
-            *ret = hashes[i].alg;
-            if (ret_name != NULL) {
-                *ret_name = hashes[i].name;
-            }
-            return 0;
-        }
-    }
-    return err_set(err, EINVAL, "Hash algorithm '%s' not supported", name);
-}
-
-static int pbkdf(int hash, const uint8_t *pass, size_t len, const uint8_t *salt,
-                 uint32_t iterations, uint8_t *out, size_t out_len)
-{
-    union {
-        const uint8_t *from;
-        uint8_t *to;
-    } p = { .from = pass }, s = { .from = salt };
-    gnutls_datum_t key = { .data = p.to, .size = (unsigned)len };
-    gnutls_datum_t salt_datum = { .data = s.to, .size = SALT };
-
-    for (unsigned i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++) {
-        if (hashes[i].alg == hash) {
-            return gnutls_pbkdf2((gnutls_mac_algorithm_t)hashes[i].mac, &key, &salt_datum,
-                                 iterations, out, out_len) < 0
-                       ? -EIO
-                       : 0;
-        }
-    }
-    return -EINVAL;
+    *ret = hash_by_name(name);
+    return *ret != NULL ? 0 : err_set(err, EINVAL, "Hash algorithm '%s' not supported", name);
 }
 
 /* Iterations that take msec of CPU time here. */
-static uint32_t iterations_for(int hash, size_t out_len, unsigned msec)
+static uint32_t iterations_for(const struct nettle_hash *hash, size_t out_len, unsigned msec)
 {
     uint32_t n = 1 << 15;
     uint8_t salt[SALT] = { 1 };
@@ -131,7 +88,7 @@ static uint32_t iterations_for(int hash, size_t out_len, unsigned msec)
         double ms;
 
         (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
-        if (pbkdf(hash, (const uint8_t *)"password", 8, salt, n, out, out_len) < 0) {
+        if (hash_pbkdf2(hash, "password", 8, salt, SALT, n, out, out_len) < 0) {
             return MIN_ITERATIONS;
         }
         (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
@@ -150,9 +107,9 @@ static uint32_t iterations_for(int hash, size_t out_len, unsigned msec)
 /* ---- anti-forensic splitting ---- */
 
 /* Mixes a block: each digest-sized part is hashed with its number. */
-static int diffuse(int hash, uint8_t *block, size_t len)
+static int diffuse(const struct nettle_hash *hash, uint8_t *block, size_t len)
 {
-    size_t step = gnutls_hash_get_len((gnutls_digest_algorithm_t)hash);
+    size_t step = hash_digest_size(hash);
 
     for (size_t i = 0; i * step < len; i++) {
         size_t part = min_u64(step, len - i * step);
@@ -161,18 +118,18 @@ static int diffuse(int hash, uint8_t *block, size_t len)
 
         be32_put(in, (uint32_t)i);
         memcpy(in + 4, block + i * step, part);
-        if (gnutls_hash_fast((gnutls_digest_algorithm_t)hash, in, 4 + part, out) < 0) {
-            return -EIO;
-        }
+        hash_digest(hash, in, 4 + part, out);
         memcpy(block + i * step, out, part);
     }
     return 0;
 }
 
-static int af_split(int hash, const uint8_t *key, size_t len, uint32_t stripes, uint8_t *out)
+static int af_split(const struct nettle_hash *hash, const uint8_t *key, size_t len, uint32_t stripes, uint8_t *out)
 {
     uint8_t mix[MAX_KEY] = { 0 };
-    int r = gnutls_rnd(GNUTLS_RND_RANDOM, out, len * (stripes - 1)) < 0 ? -EIO : 0;
+    int r = 0;
+
+    random_bytes(out, len * (stripes - 1));
 
     for (uint32_t s = 0; r == 0 && s + 1 < stripes; s++) {
         for (size_t i = 0; i < len; i++) {
@@ -186,7 +143,7 @@ static int af_split(int hash, const uint8_t *key, size_t len, uint32_t stripes, 
     return r;
 }
 
-static int af_merge(int hash, const uint8_t *in, size_t len, uint32_t stripes, uint8_t *key)
+static int af_merge(const struct nettle_hash *hash, const uint8_t *in, size_t len, uint32_t stripes, uint8_t *key)
 {
     uint8_t mix[MAX_KEY] = { 0 };
     int r = 0;
@@ -235,7 +192,7 @@ static int parse_mode(char *mode, struct block_crypto *c, struct err **err)
         c->spec.ivgen = IVGEN_PLAIN;
     } else if (str_eq(ivgen, "essiv")) {
         c->spec.ivgen = IVGEN_ESSIV;
-        return hash != NULL ? find_hash(hash, &c->spec.ivgen_hash, NULL, err)
+        return hash != NULL ? find_hash(hash, &c->spec.ivgen_hash, err)
                             : err_set(err, EINVAL, "Missing IV generator hash specification");
     } else {
         return err_set(err, EINVAL, "IV generator '%s' not supported", ivgen);
@@ -267,7 +224,7 @@ static int parse_header(struct block_crypto *c, const uint8_t *h, struct err **e
     memcpy(c->uuid, h + 168, 39);
     r = parse_mode(mode, c, err);
     if (r == 0) {
-        r = find_hash(hash, &c->hash, &c->hash_name, err);
+        r = find_hash(hash, &c->hash, err);
     }
     if (r == 0 && (c->key_bytes == 0 || c->key_bytes > MAX_KEY)) {
         r = err_set(err, EINVAL, "a LUKS key of %zu bytes", c->key_bytes);
@@ -308,7 +265,7 @@ static bool key_matches(const struct block_crypto *c, const uint8_t *key)
 {
     uint8_t digest[DIGEST];
 
-    return pbkdf(c->hash, key, c->key_bytes, c->salt, c->iterations, digest, DIGEST) == 0 &&
+    return hash_pbkdf2(c->hash, key, c->key_bytes, c->salt, SALT, c->iterations, digest, DIGEST) == 0 &&
            memcmp(digest, c->digest, DIGEST) == 0;
 }
 
@@ -318,7 +275,7 @@ static int slot_cipher(const struct block_crypto *c, const struct luks_slot *slo
                        struct err **err)
 {
     uint8_t key[MAX_KEY];
-    int r = pbkdf(c->hash, pass, len, slot->salt, slot->iterations, key, c->key_bytes);
+    int r = hash_pbkdf2(c->hash, pass, len, slot->salt, SALT, slot->iterations, key, c->key_bytes);
 
     return r == 0 ? sector_cipher_new(&c->spec, key, ret, err) : r;
 }
@@ -423,7 +380,7 @@ struct block_crypto *block_crypto_free(struct block_crypto *c)
 {
     if (c != NULL) {
         (void)sector_cipher_free(c->cipher);
-        gnutls_memset(c->key, 0, sizeof(c->key));
+        explicit_bzero(c->key, sizeof(c->key));
         free(c);
     }
     return NULL;
@@ -473,7 +430,7 @@ static int spec_from_options(struct block_crypto *c, struct keyval *opts, const 
         r = parse_mode(text, c, err);
     }
     if (r == 0) {
-        r = find_hash(option(opts, prefix, "hash-alg", "sha256"), &c->hash, &c->hash_name, err);
+        r = find_hash(option(opts, prefix, "hash-alg", "sha256"), &c->hash, err);
     }
     c->key_bytes = r == 0 ? cipher_key_bytes(&c->spec) : 0;
     return r;
@@ -501,19 +458,15 @@ static int write_header(struct block_crypto *c)
     static const char *const modes[] = { "ecb", "cbc", "xts", "ctr" };
     static const char *const ivgens[] = { "", "plain", "plain64", "essiv" };
     uint8_t h[HEADER] = { 0 };
-    const char *ivhash = NULL;
+    const char *ivhash =
+        c->spec.ivgen == IVGEN_ESSIV ? hash_alg_name(c->spec.ivgen_hash) : NULL;
 
-    for (unsigned i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++) {
-        if (c->spec.ivgen == IVGEN_ESSIV && hashes[i].alg == c->spec.ivgen_hash) {
-            ivhash = hashes[i].name;
-        }
-    }
     memcpy(h, luks_magic, sizeof(luks_magic));
     be16_put(h + 6, 1);
     (void)snprintf((char *)h + 8, 32, "%s", cipher_luks_name(&c->spec));
     (void)snprintf((char *)h + 40, 32, "%s-%s%s%s", modes[c->spec.mode], ivgens[c->spec.ivgen],
                    ivhash != NULL ? ":" : "", ivhash != NULL ? ivhash : "");
-    (void)snprintf((char *)h + 72, 32, "%s", c->hash_name);
+    (void)snprintf((char *)h + 72, 32, "%s", hash_alg_name(c->hash));
     be32_put(h + 104, c->payload);
     be32_put(h + 108, (uint32_t)c->key_bytes);
     memcpy(h + 112, c->digest, DIGEST);
@@ -544,9 +497,7 @@ static int store_key(struct block_crypto *c, unsigned i, const uint8_t *pass, si
 
     slot->stripes = STRIPES;
     slot->iterations = iterations_for(c->hash, c->key_bytes, msec);
-    if (r == 0 && gnutls_rnd(GNUTLS_RND_RANDOM, slot->salt, SALT) < 0) {
-        r = -EIO;
-    }
+    random_bytes(slot->salt, SALT);
     if (r == 0) {
         r = af_split(c->hash, c->key, c->key_bytes, STRIPES, material);
     }
@@ -568,7 +519,7 @@ static void make_uuid(char *out)
 {
     uint8_t b[16];
 
-    (void)gnutls_rnd(GNUTLS_RND_NONCE, b, sizeof(b));
+    random_bytes(b, sizeof(b));
     b[6] = (b[6] & 0x0f) | 0x40;
     b[8] = (b[8] & 0x3f) | 0x80;
     (void)snprintf(out, 40, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
@@ -599,15 +550,13 @@ int block_crypto_create_luks(block_crypto_io_fn *io, void *arg, struct keyval *o
     make_uuid(c.uuid);
     /* The digest is checked once for each slot: an eighth of the time. */
     c.iterations = iterations_for(c.hash, DIGEST, msec / 8 + 1);
-    if (gnutls_rnd(GNUTLS_RND_KEY, c.key, c.key_bytes) < 0 ||
-        gnutls_rnd(GNUTLS_RND_RANDOM, c.salt, SALT) < 0) {
-        return err_set(err, EIO, "no random bytes");
-    }
-    r = pbkdf(c.hash, c.key, c.key_bytes, c.salt, c.iterations, c.digest, DIGEST);
+    random_bytes(c.key, c.key_bytes);
+    random_bytes(c.salt, SALT);
+    r = hash_pbkdf2(c.hash, c.key, c.key_bytes, c.salt, SALT, c.iterations, c.digest, DIGEST);
     if (r == 0) {
         r = store_key(&c, 0, passphrase, len, msec, err);
     }
-    gnutls_memset(c.key, 0, sizeof(c.key));
+    explicit_bzero(c.key, sizeof(c.key));
     return r < 0 ? err_set(err, -r, "cannot write the LUKS header: %s", strerror(-r)) : 0;
 }
 
@@ -658,8 +607,8 @@ static int erase_slot(struct block_crypto *c, unsigned i)
     c->slots[i].iterations = 0;
     memset(c->slots[i].salt, 0, SALT);
     r = junk != NULL ? write_header(c) : -ENOMEM;
-    if (r == 0 && gnutls_rnd(GNUTLS_RND_NONCE, junk, bytes) < 0) {
-        r = -EIO;
+    if (r == 0) {
+        random_bytes(junk, bytes);
     }
     return r == 0 ? c->io(c->arg, (uint64_t)c->slots[i].offset * SECTOR, junk, bytes, true) : r;
 }
@@ -753,12 +702,10 @@ struct json_object *block_crypto_luks_info(const struct block_crypto *c)
     struct json_object *slots = json_object_new_array();
 
     (void)json_add_str(o, "ivgen-alg", ivgens[c->spec.ivgen]);
-    for (unsigned i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++) {
-        if (c->spec.ivgen == IVGEN_ESSIV && hashes[i].alg == c->spec.ivgen_hash) {
-            (void)json_add_str(o, "ivgen-hash-alg", hashes[i].name);
-        }
+    if (c->spec.ivgen == IVGEN_ESSIV) {
+        (void)json_add_str(o, "ivgen-hash-alg", hash_alg_name(c->spec.ivgen_hash));
     }
-    (void)json_add_str(o, "hash-alg", c->hash_name);
+    (void)json_add_str(o, "hash-alg", hash_alg_name(c->hash));
     (void)json_add_str(o, "cipher-alg", c->spec.alg);
     (void)json_add_str(o, "uuid", c->uuid);
     (void)json_add_str(o, "cipher-mode", modes[c->spec.mode]);

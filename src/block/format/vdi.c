@@ -13,10 +13,9 @@
 #include "base/str.h"
 #include "block/core/image.h"
 #include "codec/keyval.h"
+#include "os/random.h"
 
 #include <errno.h>
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,7 +252,7 @@ static int vdi_create(struct block_ctx *ctx, struct block_node *file, const char
     le32_put(h + 376, BLOCK);
     le32_put(h + 384, (uint32_t)n);
     le32_put(h + 388, fixed ? (uint32_t)n : 0);
-    (void)gnutls_rnd(GNUTLS_RND_NONCE, h + 392, 32);
+    random_bytes(h + 392, 32);
     map = malloc(map_bytes + 1);
     if (map == NULL) {
         return -ENOMEM;

@@ -14,10 +14,9 @@
 #include "base/str.h"
 #include "block/core/image.h"
 #include "codec/keyval.h"
+#include "os/random.h"
 
 #include <errno.h>
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -378,7 +377,7 @@ static int vpc_create(struct block_ctx *ctx, struct block_node *file, const char
     f[58] = heads;
     f[59] = secs;
     be32_put(f + 60, fixed ? TYPE_FIXED : TYPE_DYNAMIC);
-    (void)gnutls_rnd(GNUTLS_RND_NONCE, f + 68, 16);
+    random_bytes(f + 68, 16);
     be32_put(f + 64, checksum(f, FOOTER, 64));
     if (!fixed) {
         return write_dynamic(file, f, sectors * BLOCK_SECTOR);

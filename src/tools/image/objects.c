@@ -6,7 +6,7 @@
 #include "os/fd.h"
 
 #include <errno.h>
-#include <gnutls/gnutls.h>
+#include <nettle/base64.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,20 +78,23 @@ struct objects *objects_free(struct objects *o)
 
 static int decode_base64(struct object *new, struct err **err)
 {
-    gnutls_datum_t in = { .data = new->secret, .size = (unsigned)new->len };
-    gnutls_datum_t out = { 0 };
+    struct base64_decode_ctx c;
+    size_t len = BASE64_DECODE_LENGTH(new->len);
+    uint8_t *out = malloc(len + 1);
 
-    if (gnutls_base64_decode2(&in, &out) < 0) {
+    if (out == NULL) {
+        return -ENOMEM;
+    }
+    base64_decode_init(&c);
+    if (base64_decode_update(&c, &len, out, new->len, (const char *)new->secret) == 0 ||
+        base64_decode_final(&c) == 0) {
+        free(out);
         return err_set(err, EINVAL, "secret '%s' is not valid base64", new->id);
     }
     free(new->secret);
-    new->secret = malloc(out.size + 1);
-    if (new->secret != NULL) {
-        memcpy(new->secret, out.data, out.size);
-        new->len = out.size;
-    }
-    gnutls_free(out.data);
-    return new->secret != NULL ? 0 : -ENOMEM;
+    new->secret = out;
+    new->len = len;
+    return 0;
 }
 
 static int add_secret(struct object *new, struct keyval *kv, struct err **err)

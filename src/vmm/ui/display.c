@@ -2,6 +2,7 @@
 #include "vmm/ui/display.h"
 
 #include "base/str.h"
+#include "os/dynlib.h"
 #include "os/fd.h"
 #include "vmm/machine/machine.h"
 
@@ -9,6 +10,8 @@
 #include <png.h>
 #include <stdio.h>
 #include <string.h>
+
+DYNLIB_POINTER(png_image_write_to_memory)
 
 int display_resize(struct display *d, unsigned width, unsigned height)
 {
@@ -39,6 +42,10 @@ void display_done(struct display *d)
 
 void display_attach(struct machine *m, struct display *d)
 {
+    static const struct dynlib_symbol symbols[] = { DYNLIB_SYMBOL(png_image_write_to_memory) };
+    CLEANUP(err_freep) struct err *absent = NULL; /* told of when a PNG is wanted */
+
+    (void)!dynlib_open("libpng16.so.16", symbols, 1, &absent);
     if (m->display == NULL) {
         m->display = d;
     }
@@ -95,6 +102,9 @@ static int save_png(const struct display *d, int fd, struct err **err)
     png_alloc_size_t len = 0;
     int r;
 
+    if (dyn_png_image_write_to_memory == NULL) {
+        return err_set(err, ENOENT, "no PNG without the package libpng16-16: use format ppm");
+    }
     if (rgb == NULL) {
         return err_set(err, ENOMEM, "no memory");
     }
@@ -105,7 +115,7 @@ static int save_png(const struct display *d, int fd, struct err **err)
     }
     len = PNG_IMAGE_PNG_SIZE_MAX(image);
     out = malloc(len);
-    if (out == NULL || png_image_write_to_memory(&image, out, &len, 0, rgb, 0, NULL) == 0) {
+    if (out == NULL || dyn_png_image_write_to_memory(&image, out, &len, 0, rgb, 0, NULL) == 0) {
         return err_set(err, ENOMEM, "cannot make the PNG: %s", image.message);
     }
     r = fd_write_all(fd, out, len);

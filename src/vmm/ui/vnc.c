@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "codec/keyval.h"
+#include "os/dynlib.h"
 #include "vmm/machine/machine.h"
 #include "vmm/ui/display.h"
 #include "vmm/ui/input.h"
@@ -26,6 +27,23 @@ enum {
     WRITE_PATIENCE_MSEC = 500, /* a viewer that does not read is dropped */
     PASSWORD_BYTES = 8,
 };
+
+/* What we use of LibVNCServer; the last three are variables. */
+#define FUNCTIONS(X) \
+    X(rfbCheckPasswordByList) \
+    X(rfbGetScreen) \
+    X(rfbInitServerWithPthreadsAndZRLE) \
+    X(rfbMarkRectAsModified) \
+    X(rfbNewClientConnection) \
+    X(rfbNewFramebuffer) \
+    X(rfbProcessEvents) \
+    X(rfbScreenCleanup) \
+    X(rfbShutdownServer) \
+    X(rfbLog) \
+    X(rfbErr) \
+    X(rfbMaxClientWait)
+
+FUNCTIONS(DYNLIB_POINTER)
 
 struct vnc {
     struct machine *m;
@@ -65,7 +83,7 @@ static int resize(struct vnc *v, unsigned width, unsigned height)
     v->width = width;
     v->height = height;
     if (v->screen != NULL) {
-        rfbNewFramebuffer(v->screen, (char *)pixels, (int)width, (int)height, 8, 3, 4);
+        dyn_rfbNewFramebuffer(v->screen, (char *)pixels, (int)width, (int)height, 8, 3, 4);
         v->screen->serverFormat.redShift = 16;
         v->screen->serverFormat.greenShift = 8;
         v->screen->serverFormat.blueShift = 0;
@@ -99,7 +117,7 @@ static void show(struct vnc *v)
         }
     }
     if (to > 0) {
-        rfbMarkRectAsModified(v->screen, 0, (int)from, (int)v->width, (int)to);
+        dyn_rfbMarkRectAsModified(v->screen, 0, (int)from, (int)v->width, (int)to);
     }
 }
 
@@ -108,7 +126,7 @@ static void tick(void *arg)
     struct vnc *v = arg;
 
     show(v);
-    (void)rfbProcessEvents(v->screen, 0);
+    (void)dyn_rfbProcessEvents(v->screen, 0);
     if (v->screen->clientHead != NULL) {
         (void)loop_timer_arm(v->timer, loop_now_usec() + REFRESH_USEC);
     }
@@ -117,7 +135,7 @@ static void tick(void *arg)
 void vnc_add_client(struct vnc *v, int fd)
 {
     show(v);
-    rfbNewClientConnection(v->screen, fd);
+    dyn_rfbNewClientConnection(v->screen, fd);
     (void)loop_timer_arm(v->timer, loop_now_usec());
 }
 
@@ -163,7 +181,7 @@ static rfbBool check_password(rfbClientPtr client, const char *response, int len
 {
     struct vnc *v = client->screen->screenData;
 
-    return v->password[0] != '\0' && rfbCheckPasswordByList(client, response, len);
+    return v->password[0] != '\0' && dyn_rfbCheckPasswordByList(client, response, len);
 }
 
 int vnc_set_password(struct vnc *v, const char *password, struct err **err)
@@ -261,13 +279,19 @@ static void quiet_log(const char *format, ...)
 
 static int make_screen(struct vnc *v, struct err **err)
 {
+    static const struct dynlib_symbol symbols[] = { FUNCTIONS(DYNLIB_SYMBOL) };
+    int r = dynlib_open("libvncserver.so.1", symbols, sizeof(symbols) / sizeof(symbols[0]), err);
+
+    if (r < 0) {
+        return r;
+    }
     if (resize(v, 640, 480) < 0) {
         return err_set(err, ENOMEM, "no memory");
     }
-    rfbLog = quiet_log;
-    rfbErr = quiet_log;
-    rfbMaxClientWait = WRITE_PATIENCE_MSEC;
-    v->screen = rfbGetScreen(NULL, NULL, (int)v->width, (int)v->height, 8, 3, 4);
+    *dyn_rfbLog = quiet_log;
+    *dyn_rfbErr = quiet_log;
+    *dyn_rfbMaxClientWait = WRITE_PATIENCE_MSEC;
+    v->screen = dyn_rfbGetScreen(NULL, NULL, (int)v->width, (int)v->height, 8, 3, 4);
     if (v->screen == NULL) {
         return err_set(err, ENOMEM, "no memory");
     }
@@ -290,7 +314,7 @@ static int make_screen(struct vnc *v, struct err **err)
         v->screen->authPasswdData = v->passwords;
         v->screen->passwordCheck = check_password;
     }
-    rfbInitServer(v->screen);
+    dyn_rfbInitServerWithPthreadsAndZRLE(v->screen);
     return 0;
 }
 
@@ -339,9 +363,9 @@ struct vnc *vnc_close(struct vnc *v)
         v->source = loop_source_free(v->source);
         v->timer = loop_source_free(v->timer);
         if (v->screen != NULL) {
-            rfbShutdownServer(v->screen, TRUE);
+            dyn_rfbShutdownServer(v->screen, TRUE);
             v->screen->frameBuffer = NULL;
-            rfbScreenCleanup(v->screen);
+            dyn_rfbScreenCleanup(v->screen);
         }
         close_fdp(&v->fd);
         if (v->path != NULL) {
