@@ -35,11 +35,13 @@ struct block_ctx {
     pthread_mutex_t lock;
     pthread_cond_t work_cond;
     struct list work;
+    unsigned n_work;
     struct list finished;
     bool quit;
     int finished_event; /* owned */
     struct loop_source *finished_source;
     pthread_t workers[BLOCK_WORKERS];
-    unsigned n_workers;
+    unsigned n_workers;   /* loop's thread only */
+    unsigned idle_workers;
     unsigned in_flight; /* loop's thread only */
 };

@@ -70,11 +70,14 @@ static void *worker_main(void *arg)
         struct block_req *req;
 
         if (list_empty(&ctx->work)) {
+            ctx->idle_workers++;
             (void)pthread_cond_wait(&ctx->work_cond, &ctx->lock);
+            ctx->idle_workers--;
             continue;
         }
         req = CONTAINER_OF(ctx->work.next, struct block_req, link);
         list_remove(&req->link);
+        ctx->n_work--;
         (void)pthread_mutex_unlock(&ctx->lock);
         req->result = req->result < 0 ? req->result : run_blocking(req);
         (void)pthread_mutex_lock(&ctx->lock);
@@ -110,33 +113,38 @@ static void on_finished(int fd, uint32_t events, void *arg)
     }
 }
 
-static void queue_work(struct block_ctx *ctx, struct block_req *req)
+static int start_worker(struct block_ctx *ctx)
 {
-    (void)pthread_mutex_lock(&ctx->lock);
-    list_append(&ctx->work, &req->link);
-    (void)pthread_cond_signal(&ctx->work_cond);
-    (void)pthread_mutex_unlock(&ctx->lock);
-}
-
-static int start_workers(struct block_ctx *ctx, struct err **err)
-{
+    pthread_attr_t attr;
     sigset_t all;
     sigset_t old;
-    int r = 0;
+    int r;
 
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    while (r == 0 && ctx->n_workers < BLOCK_WORKERS) {
-        pthread_attr_t attr;
-
-        (void)pthread_attr_init(&attr);
-        (void)pthread_attr_setstacksize(&attr, 256 * 1024);
-        r = pthread_create(&ctx->workers[ctx->n_workers], &attr, worker_main, ctx);
-        (void)pthread_attr_destroy(&attr);
-        ctx->n_workers += r == 0;
-    }
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setstacksize(&attr, 256 * 1024);
+    r = pthread_create(&ctx->workers[ctx->n_workers], &attr, worker_main, ctx);
+    (void)pthread_attr_destroy(&attr);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return ctx->n_workers > 0 ? 0 : err_set(err, r, "cannot start a thread: %s", strerror(r));
+    ctx->n_workers += r == 0;
+    return r;
+}
+
+/* Workers but for the first are started by need: a machine whose disks io_uring serves has one. */
+static void queue_work(struct block_ctx *ctx, struct block_req *req)
+{
+    bool busy;
+
+    (void)pthread_mutex_lock(&ctx->lock);
+    list_append(&ctx->work, &req->link);
+    ctx->n_work++;
+    busy = ctx->idle_workers < ctx->n_work;
+    (void)pthread_cond_signal(&ctx->work_cond);
+    (void)pthread_mutex_unlock(&ctx->lock);
+    if (busy && ctx->n_workers < BLOCK_WORKERS) {
+        (void)start_worker(ctx); /* the others do it in time where this fails */
+    }
 }
 
 /* ---- io_uring ---- */
@@ -329,9 +337,9 @@ int block_ctx_prepare(struct block_ctx *ctx, struct err **err)
     if (r < 0) {
         return err_set(err, -r, "cannot watch an eventfd: %s", strerror(-r));
     }
-    r = start_workers(ctx, err);
-    if (r < 0) {
-        return r;
+    r = start_worker(ctx);
+    if (r != 0) {
+        return err_set(err, r, "cannot start a thread: %s", strerror(r));
     }
     start_ring(ctx);
     ctx->prepared = true;
