@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "mgmt/object/snapshot.h"
 
+#include "base/arena.h"
 #include "base/log.h"
 #include "mgmt/driver/driver.h"
 #include "mgmt/object/files.h"
@@ -54,6 +55,86 @@ void snapshot_remove(struct snapshot *s)
     free(s->name);
     free(s->parent);
     free(s);
+}
+
+int snapshot_set_parent(struct snapshot *s, const char *parent)
+{
+    char *copy = parent != NULL ? strdup(parent) : NULL;
+
+    if (parent != NULL && copy == NULL) {
+        return -ENOMEM;
+    }
+    free(s->parent);
+    s->parent = copy;
+    if (parent != NULL) {
+        return node_set(s->def, "parent/name", parent);
+    }
+    node_remove(s->def, "parent");
+    return 0;
+}
+
+int snapshot_redefine(struct snapshot *s, struct node *def)
+{
+    node_free(s->def);
+    s->def = def;
+    return snapshot_set_parent(
+        s, node_get(def, "parent/name") != NULL ? node_get(def, "parent/name") : NULL);
+}
+
+int snapshot_check_parent(const struct domain *d, struct list *list, const struct node *def,
+                          bool checkpoint, struct err **err)
+{
+    const char *name = node_get(def, "name"), *parent = node_get(def, "parent/name");
+    const char *kind = checkpoint ? "checkpoint" : "snapshot";
+    const struct snapshot *p;
+
+    (void)d;
+    if (parent == NULL) {
+        return 0;
+    }
+    if (str_eq(parent, name)) {
+        return fault(err, DOM_NONE, INVALID_ARG, "cannot set %s %s as its own parent", kind, name);
+    }
+    p = snapshot_find(list, parent);
+    if (p == NULL) {
+        return fault(err, DOM_NONE, INVALID_ARG, "parent %s for %s %s not found", parent, kind,
+                     name);
+    }
+    return snapshot_is_below(list, p, name)
+               ? fault(err, DOM_NONE, INVALID_ARG, "parent %s would create cycle to %s", parent,
+                       name)
+               : 0;
+}
+
+int snapshot_collect(struct list *list, const char *below, unsigned flags,
+                     bool (*filter)(const struct snapshot *s, unsigned flags), struct arena *a,
+                     struct snapshot ***ret, uint32_t *ret_n)
+{
+    uint32_t n = 0, k = 0;
+
+    LIST_FOREACH (list, it) {
+        n++;
+    }
+    *ret = arena_array(a, n + 1, sizeof(**ret));
+    if (*ret == NULL) {
+        return -ENOMEM;
+    }
+    LIST_FOREACH (list, it) {
+        struct snapshot *s = CONTAINER_OF(it, struct snapshot, link);
+        bool in = below == NULL                 ? !(flags & MOMENTS_ROOTS) || s->parent == NULL
+                  : flags & MOMENTS_DESCENDANTS ? snapshot_is_below(list, s, below)
+                                                : s->parent != NULL && str_eq(s->parent, below);
+
+        if (in && (flags & (MOMENTS_LEAVES | MOMENTS_NO_LEAVES))) {
+            in = (flags & (snapshot_children(list, s->name, false) == 0 ? MOMENTS_LEAVES
+                                                                        : MOMENTS_NO_LEAVES)) != 0;
+        }
+        if (in && (filter == NULL || filter(s, flags))) {
+            (*ret)[k++] = s;
+        }
+    }
+    *ret_n = k;
+    return 0;
 }
 
 void snapshot_forget_all(struct domain *d)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* call_config.c - memory, vCPUs and tunables of a domain, now and for its next start. */
+#include "mgmt/driver/qemu/agent.h"
 #include "mgmt/driver/qemu/events.h"
 #include "mgmt/driver/qemu/find.h"
 #include "mgmt/driver/qemu/handlers.h"
@@ -336,9 +337,14 @@ int qemu_domain_get_vcpus_flags(struct call *call,
     int r = domain_of_call(call, &args->dom, &d, err);
 
     if (r == 0 && (args->flags & VCPU_GUEST)) {
-        struct monitor *agent;
+        AUTO_JSON struct json_object *o = NULL;
 
-        r = process_agent(d, &agent, err);
+        r = domain_check_active(d, err);
+        r = r == 0 ? agent_run(d, "guest-get-vcpus", NULL, &o, err) : r;
+        if (r == 0 && json_object_is_type(o, json_type_array)) {
+            ret->num = (int32_t)json_object_array_length(o);
+        }
+        return r;
     }
     r = r == 0 ? domain_def_of(d, args->flags, &def, err) : r;
     if (r == 0) {

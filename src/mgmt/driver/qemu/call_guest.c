@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* call_guest.c - keys and NMIs into the guest, and what the guest agent does. */
 #include "mgmt/driver/driver.h"
+#include "mgmt/driver/qemu/agent.h"
 #include "mgmt/driver/qemu/find.h"
 #include "mgmt/driver/qemu/handlers.h"
 #include "mgmt/driver/qemu/keys.h"
@@ -17,23 +18,9 @@ enum {
     SOURCE_AGENT,
     SOURCE_ARP,
     CODESET_LINUX = 0,
-    AGENT_USEC = 10000000,
     IFACES_MAX = 256,
     ADDRS_MAX = 64
 };
-
-static int agent_run(struct domain *d, const char *command, struct json_object *args,
-                     struct json_object **ret, struct err **err)
-{
-    struct monitor *agent;
-    int r = process_agent(d, &agent, err);
-
-    if (r < 0) {
-        json_object_put(args);
-        return r;
-    }
-    return monitor_run_fd(agent, command, args, -1, AGENT_USEC, ret, err);
-}
 
 int qemu_domain_send_key(struct call *call, const struct remote_domain_send_key_args *args,
                          struct err **err)
@@ -146,37 +133,20 @@ int qemu_domain_fsfreeze(struct call *call, const struct remote_domain_fsfreeze_
                          struct remote_domain_fsfreeze_ret *ret, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
-    AUTO_JSON struct json_object *o = NULL;
-    struct json_object *a = NULL, *list;
     int r = use_begin(call, &args->dom, true, &u, err);
 
-    if (r < 0) {
-        return r;
-    }
-    if (args->n_mountpoints > 0) {
-        a = json_object_new_object();
-        list = json_object_new_array();
-        for (uint32_t i = 0; i < args->n_mountpoints; i++) {
-            json_object_array_add(list, json_object_new_string(args->mountpoints[i]));
-        }
-        (void)json_add(a, "mountpoints", list);
-    }
-    r = agent_run(u.d, a != NULL ? "guest-fsfreeze-freeze-list" : "guest-fsfreeze-freeze", a, &o,
-                  err);
-    ret->filesystems = o != NULL ? json_object_get_int(o) : 0;
-    return r;
+    return r == 0
+               ? agent_freeze(u.d, args->mountpoints, args->n_mountpoints, &ret->filesystems, err)
+               : r;
 }
 
 int qemu_domain_fsthaw(struct call *call, const struct remote_domain_fsthaw_args *args,
                        struct remote_domain_fsthaw_ret *ret, struct err **err)
 {
     AUTO_USE struct use u = { 0 };
-    AUTO_JSON struct json_object *o = NULL;
     int r = use_begin(call, &args->dom, true, &u, err);
 
-    r = r == 0 ? agent_run(u.d, "guest-fsfreeze-thaw", NULL, &o, err) : r;
-    ret->filesystems = o != NULL ? json_object_get_int(o) : 0;
-    return r;
+    return r == 0 ? agent_thaw(u.d, &ret->filesystems, err) : r;
 }
 
 int qemu_domain_get_time(struct call *call, const struct remote_domain_get_time_args *args,

@@ -2,6 +2,7 @@
 /* call_monitor.c - the emulator's own commands and events, and the guest agent's, handed through.
  */
 #include "mgmt/daemon/calls.h"
+#include "mgmt/driver/qemu/agent.h"
 #include "mgmt/driver/qemu/handlers.h"
 #include "mgmt/driver/qemu/process.h"
 #include "mgmt/server/event.h"
@@ -47,15 +48,13 @@ int qemu_domain_agent_command(struct call *call, const struct qemu_domain_agent_
 {
     AUTO_DOMAIN struct domain *d = NULL;
     AUTO_FREE char *text = NULL;
-    struct monitor *agent;
     uint64_t wait = args->timeout == AGENT_BLOCK     ? UINT64_MAX / 2
                     : args->timeout == AGENT_DEFAULT ? (uint64_t)AGENT_SECONDS * 1000000
                                                      : (uint64_t)args->timeout * 1000000;
     int r = domain_of_call(call, &args->dom, &d, err);
 
     r = r == 0 ? domain_check_active(d, err) : r;
-    r = r == 0 ? process_agent(d, &agent, err) : r;
-    r = r == 0 ? monitor_raw(agent, args->cmd, wait, &text, err) : r;
+    r = r == 0 ? agent_raw(d, args->cmd, wait, &text, err) : r;
     if (r == 0) {
         ret->result = arena_strdup(&call->arena, text);
     }

@@ -2,10 +2,12 @@
 /* call_save.c - save, restore, dump, and the jobs that they are. */
 #include "mgmt/daemon/calls.h"
 #include "mgmt/driver/driver.h"
+#include "mgmt/driver/qemu/backup.h"
 #include "mgmt/driver/qemu/handlers.h"
 #include "mgmt/driver/qemu/migrate.h"
 #include "mgmt/driver/qemu/process.h"
 #include "mgmt/driver/qemu/save.h"
+#include "mgmt/driver/qemu/stats.h"
 #include "mgmt/model/schema.h"
 #include "mgmt/server/lock.h"
 #include "os/fd.h"
@@ -16,7 +18,7 @@
 #include <fcntl.h>
 
 enum { DUMP_CRASH = 1, DUMP_LIVE = 2, DUMP_RESET = 8, DUMP_MEMORY_ONLY = 16 };
-enum { JOB_NONE, JOB_BOUNDED, JOB_UNBOUNDED, JOB_COMPLETED, STATS_COMPLETED = 1 };
+enum { JOB_NONE, JOB_BOUNDED, JOB_UNBOUNDED, JOB_COMPLETED, JOB_FAILED, STATS_COMPLETED = 1 };
 
 static int save(struct call *call, const struct remote_domain *wire, const char *to,
                 const char *dxml, unsigned flags, bool managed, struct err **err)
@@ -286,6 +288,18 @@ int qemu_domain_core_dump(struct call *call, const struct remote_domain_core_dum
     return r;
 }
 
+/* The run's, brought up to date. */
+static const struct job_stats *job_of(struct domain *d)
+{
+    if (!domain_active(d) || run_of(d)->stats == NULL) {
+        return NULL;
+    }
+    if (run_of(d)->stats->active && run_of(d)->backup != NULL) {
+        backup_measure(d);
+    }
+    return domain_active(d) ? run_of(d)->stats : NULL;
+}
+
 int qemu_domain_get_job_info(struct call *call, const struct remote_domain_get_job_info_args *args,
                              struct remote_domain_get_job_info_ret *ret, struct err **err)
 {
@@ -297,16 +311,25 @@ int qemu_domain_get_job_info(struct call *call, const struct remote_domain_get_j
     if (r < 0) {
         return r;
     }
-    s = run_of(d)->stats;
+    s = job_of(d);
     if (s == NULL || !s->active) {
         ret->type_ = JOB_NONE;
         return 0;
     }
     ret->type_ = JOB_UNBOUNDED;
     ret->timeElapsed = s->elapsed_msec;
-    ret->dataTotal = ret->memTotal = s->total;
-    ret->dataProcessed = ret->memProcessed = s->processed;
-    ret->dataRemaining = ret->memRemaining = s->remaining;
+    if (s->operation == OPERATION_BACKUP) {
+        ret->fileTotal = s->total;
+        ret->fileProcessed = s->processed;
+        ret->fileRemaining = s->remaining;
+    } else {
+        ret->memTotal = s->total;
+        ret->memProcessed = s->processed;
+        ret->memRemaining = s->remaining;
+    }
+    ret->dataTotal = s->total;
+    ret->dataProcessed = s->processed;
+    ret->dataRemaining = s->remaining;
     return 0;
 }
 
@@ -323,25 +346,15 @@ int qemu_domain_get_job_stats(struct call *call,
     if (r < 0) {
         return r;
     }
-    s = domain_active(d) ? run_of(d)->stats : NULL;
-    if (s == NULL || (!s->active && !(args->flags & STATS_COMPLETED))) {
+    s = job_of(d);
+    if (s == NULL || s->completed != ((args->flags & STATS_COMPLETED) != 0)) {
         ret->type_ = JOB_NONE;
         return 0;
     }
-    ret->type_ = s->active ? JOB_UNBOUNDED : JOB_COMPLETED;
-    params_int(&p, "operation", s->operation);
-    params_ullong(&p, "time_elapsed", s->elapsed_msec);
-    params_ullong(&p, "data_total", s->total);
-    params_ullong(&p, "data_processed", s->processed);
-    params_ullong(&p, "data_remaining", s->remaining);
-    params_ullong(&p, "memory_total", s->total);
-    params_ullong(&p, "memory_processed", s->processed);
-    params_ullong(&p, "memory_remaining", s->remaining);
-    params_ullong(&p, "memory_constant", s->constant);
-    params_ullong(&p, "memory_normal", s->normal);
-    params_ullong(&p, "memory_normal_bytes", s->normal_bytes);
-    params_ullong(&p, "memory_dirty_rate", s->dirty_rate);
-    params_ullong(&p, "memory_iteration", s->iteration);
+    ret->type_ = s->active                                        ? JOB_UNBOUNDED
+                 : s->success || s->operation == OPERATION_BACKUP ? JOB_COMPLETED
+                                                                  : JOB_FAILED;
+    stats_params(s, &p);
     ret->params = p.list;
     ret->n_params = p.n;
     return p.failed ? -ENOMEM : 0;
@@ -359,6 +372,9 @@ int qemu_domain_abort_job(struct call *call, const struct remote_domain_abort_jo
     }
     if (run_of(d)->stats == NULL || !run_of(d)->stats->active) {
         return fault(err, DOM_QEMU, OPERATION_INVALID, "no job is active on the domain");
+    }
+    if (run_of(d)->backup != NULL) {
+        return backup_abort(d, err);
     }
     migrate_cancel(d);
     return 0;

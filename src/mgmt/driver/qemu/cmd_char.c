@@ -56,6 +56,10 @@ static char *backend(struct cmdline *c, struct node *chr, const char *id, struct
         if (s != NULL && node_is(s, "@mode", "connect")) {
             return str_format("socket,id=%s,path=%s", id, path);
         }
+        if (c->dry) {
+            return str_format("socket,id=%s,path=%s,server=on,wait=off", id,
+                              path != NULL ? path : "");
+        }
         fd = path != NULL ? listen_unix(path, err) : -EINVAL;
         return fd >= 0 ? str_format("socket,id=%s,fd=%d,server=on,wait=off", id, cmdline_fd(c, fd))
                        : NULL;

@@ -33,12 +33,13 @@ static int vnc(struct cmdline *c, struct node *g, struct err **err)
         strbuf_printf(&b, "unix:%s", socket);
     } else {
         if (node_is(g, "@autoport", "yes") || port == 0) {
-            int r = ports_take(VNC_BASE, 65535, &port, err);
+            int r = c->dry ? 0 : ports_take(VNC_BASE, 65535, &port, err);
 
             if (r < 0) {
                 return r;
             }
-            c->run->vnc_port = port;
+            port = c->dry ? VNC_BASE : port;
+            c->run->vnc_port = c->dry ? 0 : port;
             if (node_setf(g, "@port", "%u", port) < 0) {
                 return -ENOMEM;
             }
@@ -88,12 +89,13 @@ static int spice(struct cmdline *c, struct node *g, struct err **err)
                      "spice graphics are not supported with this QEMU");
     }
     if (node_is(g, "@autoport", "yes") || port == 0) {
-        int r = ports_take(VNC_BASE, 65535, &port, err);
+        int r = c->dry ? 0 : ports_take(VNC_BASE, 65535, &port, err);
 
+        port = c->dry ? VNC_BASE : port;
         if (r < 0 || node_setf(g, "@port", "%u", port) < 0) {
             return r < 0 ? r : -ENOMEM;
         }
-        c->run->spice_port = port;
+        c->run->spice_port = c->dry ? 0 : port;
     }
     if (listen == NULL) {
         listen = "127.0.0.1";

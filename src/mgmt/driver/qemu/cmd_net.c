@@ -138,6 +138,12 @@ struct json_object *nic_backend(struct cmdline *c, struct node *nic, int *ret_fd
     }
     if (str_eq(type, "user")) {
         user_net(o, nic);
+    } else if (c->dry && (str_eq(type, "network") || str_eq(type, "bridge") ||
+                          str_eq(type, "ethernet") || str_eq(type, "direct"))) {
+        (void)json_add_str(o, "type", "tap");
+        if (node_get(nic, "target/@dev") != NULL) {
+            (void)json_add_str(o, "ifname", node_get(nic, "target/@dev"));
+        }
     } else if (str_eq(type, "network")) {
         struct network *n = NULL;
 

@@ -345,7 +345,12 @@ static void monitor(struct cmdline *c)
     cmdline_arg(c, "-no-user-config");
     cmdline_arg(c, "-nodefaults");
     cmdline_arg(c, "-chardev");
-    cmdline_argf(c, "socket,id=charmonitor,fd=%d,server=on,wait=off", c->monitor_fd);
+    if (c->dry) {
+        cmdline_argf(c, "socket,id=charmonitor,path=%s/monitor.sock,server=on,wait=off",
+                     c->lib_dir);
+    } else {
+        cmdline_argf(c, "socket,id=charmonitor,fd=%d,server=on,wait=off", c->monitor_fd);
+    }
     cmdline_arg(c, "-mon");
     cmdline_arg(c, "chardev=charmonitor,id=monitor,mode=control");
 }

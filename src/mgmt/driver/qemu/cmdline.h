@@ -24,6 +24,7 @@ struct cmdline {
     int fds[CMDLINE_FDS_MAX]; /* owned; handed to the emulator */
     unsigned n_fds;
     bool failed;
+    bool dry;             /* only to be read: no sockets, taps or ports are made */
     const char *incoming; /* "defer", or NULL */
     const char *loadvm;   /* snapshot to begin with, or NULL */
     char *lib_dir;        /* borrowed: of this run */

@@ -3,6 +3,7 @@
 #include "mgmt/driver/driver.h"
 
 #include "base/log.h"
+#include "mgmt/driver/qemu/agent.h"
 #include "mgmt/driver/qemu/calls.h"
 #include "mgmt/driver/qemu/caps.h"
 #include "mgmt/driver/qemu/process.h"
@@ -20,6 +21,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+enum { SHUTDOWN_ANSWER_USEC = 1000000 };
 enum {
     SHUTDOWN_ACPI = 1,
     SHUTDOWN_AGENT = 2,
@@ -82,7 +84,8 @@ static int complete(struct world *w, struct node *def, struct err **err)
         int r = domain_complete(def, &f, err); /* its own complaint comes first */
 
         return r < 0 ? r
-                     : fault(err, DOM_NONE, INVALID_ARG, "could not find capabilities for domaintype=%s ", type);
+                     : fault(err, DOM_NONE, INVALID_ARG,
+                             "could not find capabilities for domaintype=%s ", type);
     }
     if (arch != NULL && !str_eq(arch, "x86_64") && !str_eq(arch, "i686")) {
         return fault(err, DOM_NONE, INVALID_ARG, "could not find capabilities for arch=%s ", arch);
@@ -172,19 +175,21 @@ static int resume(struct domain *d, struct err **err)
 
 static int agent_shutdown(struct domain *d, const char *mode, struct err **err)
 {
-    struct monitor *agent;
-    struct json_object *a;
-    int r = process_agent(d, &agent, err);
+    CLEANUP(err_freep) struct err *own = NULL;
+    struct json_object *a = json_object_new_object();
+    struct run *run = run_ref(run_of(d));
+    bool obeyed;
+    int r;
 
-    if (r < 0) {
-        return r;
-    }
-    a = json_object_new_object();
     (void)json_add_str(a, "mode", mode);
-    /* The agent does not answer this one. */
-    r = monitor_run_fd(agent, "guest-shutdown", a, -1, 1000000, NULL, NULL);
-    (void)r;
-    return 0;
+    r = agent_run_wait(d, "guest-shutdown", a, SHUTDOWN_ANSWER_USEC, NULL, &own);
+    /* An agent that obeys does not answer this one. */
+    obeyed = r == 0 || (run->agent_connected && own != NULL &&
+                        fault_kind(own->code) == FAULT_AGENT_UNRESPONSIVE);
+    run_unref(run);
+    return obeyed ? 0
+                  : err_set(err, own != NULL ? own->code : -r, "%s",
+                            own != NULL ? own->text : strerror(-r));
 }
 
 static int shut_down(struct domain *d, unsigned flags, struct err **err)
@@ -268,8 +273,13 @@ static int undefine(struct domain *d, unsigned flags, struct err **err)
     }
     if (!list_empty(&d->checkpoints) && !domain_active(d)) {
         if (!(flags & UNDEFINE_CHECKPOINTS)) {
+            unsigned n = 0;
+
+            LIST_FOREACH (&d->checkpoints, it) {
+                n++;
+            }
             return fault(err, DOM_QEMU, OPERATION_INVALID,
-                         "cannot delete inactive domain with checkpoints");
+                         "cannot delete inactive domain with %u checkpoints", n);
         }
         LIST_FOREACH_SAFE (&d->checkpoints, it) {
             struct snapshot *s = CONTAINER_OF(it, struct snapshot, link);

@@ -7,6 +7,7 @@
 #include "mgmt/driver/driver.h"
 #include "mgmt/driver/qemu/blockjob.h"
 #include "mgmt/driver/qemu/process.h"
+#include "mgmt/driver/qemu/stats.h"
 #include "mgmt/model/domain/domain.h"
 #include "mgmt/server/event.h"
 #include "mgmt/server/server.h"
@@ -98,6 +99,23 @@ void events_disk_change(struct domain *d, const char *old, const char *new_path,
     m.msg.reason = reason;
     send_event(d, DOMAIN_EVENT_DISK_CHANGE, REMOTE_DOMAIN_EVENT_CALLBACK_DISK_CHANGE, &m,
                REMOTE_DOMAIN_EVENT_DISK_CHANGE, &m.msg);
+}
+
+void events_job_completed(struct domain *d)
+{
+    struct arena a = ARENA_INIT(1 << 20);
+    struct params p = { .arena = &a };
+    struct remote_domain_event_callback_job_completed_msg m = { 0 };
+
+    stats_params(run_of(d)->stats, &p);
+    wire(d, &m.dom);
+    m.params = p.list;
+    m.n_params = p.n;
+    if (!p.failed) {
+        send_event(d, DOMAIN_EVENT_JOB_COMPLETED, REMOTE_DOMAIN_EVENT_CALLBACK_JOB_COMPLETED, &m, 0,
+                   NULL);
+    }
+    arena_done(&a);
 }
 
 void events_tunable(struct domain *d, const char *field, uint64_t value)

@@ -14,6 +14,8 @@ void events_device(struct domain *d, bool added, const char *alias);
 void events_block_job(struct domain *d, const char *path, const char *dst, int type, int status);
 void events_disk_change(struct domain *d, const char *old, const char *new_path, const char *alias,
                         int reason);
+/* What run.stats says. */
+void events_job_completed(struct domain *d);
 void events_tunable(struct domain *d, const char *field, uint64_t value);
 
 /* A device that a command asked the guest to give back. */

@@ -5,8 +5,10 @@
 
 struct node *find_disk(const struct node *def, const char *name)
 {
-    for (struct node *k = node_child(domain_devices(def), "disk"); k != NULL; k = node_next(k, "disk")) {
-        if (node_is(k, "target/@dev", name) || node_is(k, "source/@file", name) || node_is(k, "source/@dev", name)) {
+    for (struct node *k = node_child(domain_devices(def), "disk"); k != NULL;
+         k = node_next(k, "disk")) {
+        if (node_is(k, "target/@dev", name) || node_is(k, "source/@file", name) ||
+            node_is(k, "source/@dev", name)) {
             return k;
         }
     }
@@ -15,7 +17,8 @@ struct node *find_disk(const struct node *def, const char *name)
 
 struct node *find_nic(const struct node *def, const char *name)
 {
-    for (struct node *k = node_child(domain_devices(def), "interface"); k != NULL; k = node_next(k, "interface")) {
+    for (struct node *k = node_child(domain_devices(def), "interface"); k != NULL;
+         k = node_next(k, "interface")) {
         const char *mac = node_get(k, "mac/@address");
 
         if (node_is(k, "target/@dev", name) || (mac != NULL && strcasecmp(mac, name) == 0)) {
@@ -23,6 +26,19 @@ struct node *find_nic(const struct node *def, const char *name)
         }
     }
     return NULL;
+}
+
+void disks_in_order(struct node *disks, const struct node *def)
+{
+    for (const struct node *k = node_child(domain_devices(def), "disk"); k != NULL;
+         k = node_next(k, "disk")) {
+        for (struct node *l = node_child(disks, "disk"); l != NULL; l = node_next(l, "disk")) {
+            if (node_is(l, "@name", node_get(k, "target/@dev"))) {
+                node_insert(disks, node_detach(l));
+                break;
+            }
+        }
+    }
 }
 
 char *disk_node_name(const struct node *disk)
@@ -36,11 +52,13 @@ char *disk_qom_path(const struct node *disk)
 {
     const char *alias = node_get(disk, "alias/@name");
 
-    return node_is(disk, "target/@bus", "virtio") ? str_format("/machine/peripheral/%s/virtio-backend", alias)
-                                                  : strdup(alias);
+    return node_is(disk, "target/@bus", "virtio")
+               ? str_format("/machine/peripheral/%s/virtio-backend", alias)
+               : strdup(alias);
 }
 
-int use_begin(struct call *call, const struct remote_domain *wire, bool active, struct use *ret, struct err **err)
+int use_begin(struct call *call, const struct remote_domain *wire, bool active, struct use *ret,
+              struct err **err)
 {
     int r = domain_of_call(call, wire, &ret->d, err);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* handlers.tab.h - every call that the qemu driver answers itself; H() is given by who includes it.
  */
+H(connect_domain_xml_to_native)
 H(domain_save)
 H(domain_save_flags)
 H(domain_restore)
@@ -80,6 +81,15 @@ H(domain_snapshot_is_current)
 H(domain_snapshot_has_metadata)
 H(domain_revert_to_snapshot)
 H(domain_snapshot_delete)
+H(domain_checkpoint_create_xml)
+H(domain_checkpoint_get_xml_desc)
+H(domain_list_all_checkpoints)
+H(domain_checkpoint_list_all_children)
+H(domain_checkpoint_lookup_by_name)
+H(domain_checkpoint_get_parent)
+H(domain_checkpoint_delete)
+H(domain_backup_begin)
+H(domain_backup_get_xml_desc)
 H(domain_block_pull)
 H(domain_block_copy)
 H(domain_block_rebase)

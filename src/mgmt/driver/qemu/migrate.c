@@ -2,6 +2,7 @@
 #include "mgmt/driver/qemu/migrate.h"
 
 #include "base/str.h"
+#include "mgmt/driver/qemu/stats.h"
 #include "mgmt/server/lock.h"
 #include "os/loop.h"
 #include "rpc/fault.h"
@@ -37,31 +38,6 @@ static void take_stats(struct job_stats *s, struct json_object *o)
     s->elapsed_msec = (loop_now_usec() - s->start_usec) / 1000;
 }
 
-static struct job_stats *begin(struct run *r, const char *operation)
-{
-    static const struct {
-        const char *name;
-        int number;
-    } operations[] = { { "start", 1 },           { "save", 2 },          { "restore", 3 },
-                       { "migration in", 4 },    { "migration out", 5 }, { "snapshot", 6 },
-                       { "snapshot revert", 7 }, { "dump", 8 } };
-
-    free(r->stats);
-    r->stats = calloc(1, sizeof(*r->stats));
-    if (r->stats != NULL) {
-        r->stats->active = true;
-        r->stats->start_usec = loop_now_usec();
-        for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
-            if (str_eq(operations[i].name, operation)) {
-                r->stats->operation = operations[i].number;
-            }
-        }
-    }
-    r->job_operation = operation;
-    r->job_abort = false;
-    return r->stats;
-}
-
 static int set_pause(struct run *r, bool on, struct err **err)
 {
     struct json_object *a = json_object_new_object(), *list = json_object_new_array();
@@ -79,7 +55,7 @@ int migrate_run(struct domain *d, const char *uri, int fd, const char *operation
 {
     struct run *r = run_ref(run_of(d));
     struct json_object *a;
-    int result = begin(r, operation) != NULL ? 0 : -ENOMEM;
+    int result = stats_begin(d, operation) != NULL ? 0 : -ENOMEM;
 
     if (result == 0) {
         result = set_pause(r, pause_before, err);
@@ -115,7 +91,6 @@ int migrate_run(struct domain *d, const char *uri, int fd, const char *operation
         why = json_str_or(o, "error-desc", why);
         take_stats(r->stats, o);
         if (str_eq(status, "completed")) {
-            r->stats->completed = true;
             break;
         }
         if (str_eq(status, "failed")) {
@@ -136,10 +111,9 @@ int migrate_run(struct domain *d, const char *uri, int fd, const char *operation
         }
         (void)lock_wait(&r->changed, loop_now_usec() + POLL_USEC);
     }
-    if (r->stats != NULL) {
-        r->stats->active = false;
+    if (r->domain != NULL) {
+        stats_end(d, result == 0, err != NULL && *err != NULL ? (*err)->text : NULL);
     }
-    r->job_operation = NULL;
     run_unref(r);
     return result;
 }

@@ -6,15 +6,6 @@
 
 #include "mgmt/driver/qemu/run.h"
 
-/* What job_info tells; the last one stays for "completed". */
-struct job_stats {
-    bool active, completed;
-    int operation; /* libvirt's number */
-    uint64_t start_usec, elapsed_msec, downtime_msec;
-    uint64_t total, remaining, processed, bps, iteration, constant, normal, normal_bytes,
-        dirty_rate;
-};
-
 /* Waits until all is written. The guest is stopped by the caller. On a worker, under the job. */
 int migrate_to_fd(struct domain *d, int fd, const char *operation, struct err **err) MUST_CHECK;
 /* Runs "migrate" to the URI and waits; the state afterwards is "completed" or an error. */

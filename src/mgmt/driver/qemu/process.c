@@ -8,6 +8,7 @@
 #include "mgmt/driver/qemu/cmdline.h"
 #include "mgmt/driver/qemu/events.h"
 #include "mgmt/driver/qemu/ports.h"
+#include "mgmt/driver/qemu/stats.h"
 #include "mgmt/model/domain/domain.h"
 #include "mgmt/model/schema.h"
 #include "mgmt/object/files.h"
@@ -68,7 +69,9 @@ struct run *run_unref(struct run *r)
     free(r->agent_path);
     free(r->dir);
     free(r->monitor_path);
-    free(r->stats);
+    stats_free(r->stats);
+    node_free(r->backup);
+    free(r->backup_why);
     pthread_cond_destroy(&r->changed);
     free(r);
     return NULL;
@@ -118,10 +121,16 @@ void process_save(struct domain *d)
         (void)node_set(n, "agent/@path", r->agent_path);
     }
     (void)node_setf(n, "job/@operation", "%u", r->next_node);
-    copy = node_copy(d->def);
+    blockjobs_write(r, n);
+    copy = r->backup != NULL ? node_copy(r->backup) : NULL;
     if (copy != NULL) {
         node_insert(n, copy);
+    }
+    copy = node_copy(d->def);
+    if (copy != NULL) {
         CLEANUP(err_freep) struct err *err = NULL;
+
+        node_insert(n, copy);
 
         if (files_write_node(path, n, &err) < 0) {
             log_warn("domain '%s': a restart of the daemon will not find it: %s", d->name,
@@ -178,6 +187,7 @@ void process_ended(struct run *r, int shutoff_reason, int stopped_detail)
     r->agent = monitor_free(r->agent);
     ports_give_back(r->vnc_port);
     ports_give_back(r->spice_port);
+    ports_give_back(r->backup_port);
     (void)end_nics(d);
     if (r->dir != NULL) {
         remove_folder(r->dir);
@@ -713,7 +723,7 @@ int process_pause(struct domain *d, int paused_reason, int suspended_detail, str
 
 /* ---- taking over ---- */
 
-static int connect_unix(const char *path)
+int process_connect(const char *path)
 {
     struct sockaddr_un sa = { .sun_family = AF_UNIX };
     AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -802,7 +812,7 @@ static int adopt_one(struct world *w, const char *path, struct err **err)
     }
     r->emulator = emulator_get(w, node_get(d->def, "devices/emulator"), NULL);
     network_rejoin_all(w, d->def);
-    fd = r->pid > 0 && start_time_of(r->pid) == r->start_time ? connect_unix(r->monitor_path)
+    fd = r->pid > 0 && start_time_of(r->pid) == r->start_time ? process_connect(r->monitor_path)
                                                               : -ESRCH;
     if (fd < 0) {
         r->pid = -1;
@@ -819,6 +829,13 @@ static int adopt_one(struct world *w, const char *path, struct err **err)
     }
     (void)read_back(d, NULL);
     adopted_state(d);
+    if (d->run != NULL && node_child(n, "domainbackup") != NULL) {
+        r->backup = node_detach(node_child(n, "domainbackup"));
+        (void)stats_begin(d, "backup");
+    }
+    if (d->run != NULL) {
+        blockjobs_adopt(d, n);
+    }
     return 0;
 }
 
@@ -829,47 +846,4 @@ void process_adopt_all(struct world *w)
     if (dir != NULL) {
         (void)files_each(dir, ".xml", adopt_one, w);
     }
-}
-
-/* ---- the guest agent ---- */
-
-static void agent_gone(void *arg)
-{
-    struct run *r = arg;
-
-    r->agent = monitor_free(r->agent);
-}
-
-int process_agent(struct domain *d, struct monitor **ret, struct err **err)
-{
-    struct run *r = run_of(d);
-    struct monitor_spec spec = { .loop = d->world->server->loop,
-                                 .fault_domain = DOM_QEMU,
-                                 .agent = true,
-                                 .closed = agent_gone,
-                                 .arg = r };
-
-    if (r->agent_path == NULL) {
-        return fault(err, DOM_QEMU, ARGUMENT_UNSUPPORTED, "QEMU guest agent is not configured");
-    }
-    if (d->state != STATE_RUNNING) {
-        return fault(err, DOM_DOMAIN, OPERATION_INVALID, "domain is not running");
-    }
-    if (!r->agent_connected) {
-        return fault(err, DOM_QEMU, AGENT_UNRESPONSIVE, "QEMU guest agent is not connected");
-    }
-    if (r->agent == NULL) {
-        int result;
-
-        spec.fd = connect_unix(r->agent_path);
-        if (spec.fd < 0) {
-            return fault(err, DOM_QEMU, AGENT_UNRESPONSIVE, "QEMU guest agent is not connected");
-        }
-        result = monitor_new(&spec, &r->agent, err);
-        if (result < 0) {
-            return result;
-        }
-    }
-    *ret = r->agent;
-    return 0;
 }

@@ -28,5 +28,5 @@ void process_adopt_all(struct world *w);
 /* Starts the vCPUs or stops them, with state and event. */
 int process_cont(struct domain *d, int running_reason, int resumed_detail, struct err **err);
 int process_pause(struct domain *d, int paused_reason, int suspended_detail, struct err **err);
-/* The agent's connection, made when first needed. */
-int process_agent(struct domain *d, struct monitor **ret, struct err **err);
+/* A connection to a socket of the emulator's: a descriptor or a negative errno. */
+int process_connect(const char *path);

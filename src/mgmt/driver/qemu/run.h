@@ -43,6 +43,11 @@ struct run {
     const char *job_operation;
     bool job_abort;
     bool agent_connected;
+    /* A backup (backup.c): its document, the reason it failed. */
+    struct node *backup; /* owned; NULL: none */
+    char *backup_why;    /* owned */
+    unsigned backup_port;
+    bool backup_reuse;
 };
 
 struct run *run_new(struct domain *d);

@@ -41,44 +41,24 @@ static int write_head(int fd, const char *magic, const char *xml, bool running, 
     return r;
 }
 
-int save_to(struct domain *d, const char *path, const char *dxml, unsigned flags, bool managed,
-            struct err **err)
+int save_memory(struct domain *d, const char *path, const char *xml, bool running,
+                const char *operation, struct err **err)
 {
-    AUTO_FREE char *xml = dxml != NULL ? strdup(dxml) : domain_xml(d, XML_SECURE, err);
-    AUTO_FREE char *dir = strdup(path);
-    AUTO_FD int fd = -1;
-    bool running = flags & SAVE_RUNNING  ? true
-                   : flags & SAVE_PAUSED ? false
-                                         : d->state == STATE_RUNNING;
-    bool was_running = d->state == STATE_RUNNING;
+    AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     uint32_t data = 0;
-    int r = 0;
+    int r;
 
-    if (xml == NULL || dir == NULL) {
-        return -ENOMEM;
-    }
-    if (managed && strrchr(dir, '/') != NULL) {
-        *strrchr(dir, '/') = '\0';
-        r = path_make_folders(dir, 0700, err);
-        if (r < 0) {
-            return r;
-        }
-    }
-    fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         return err_set(err, errno, "Failed to create file '%s': %s", path, strerror(errno));
     }
-    if (was_running) {
-        r = process_pause(d, PAUSED_SAVE, SUSPENDED_PAUSED, err);
+    r = write_head(fd, magic_part, xml, running, &data);
+    if (r == 0 && lseek(fd, data, SEEK_SET) < 0) {
+        r = -errno;
     }
-    if (r == 0) {
-        r = write_head(fd, magic_part, xml, running, &data);
-        if (r < 0 || lseek(fd, data, SEEK_SET) < 0) {
-            r = err_set(err, r < 0 ? -r : errno, "cannot write '%s': %s", path,
-                        strerror(r < 0 ? -r : errno));
-        }
+    if (r < 0) {
+        (void)err_set(err, -r, "cannot write '%s': %s", path, strerror(-r));
     }
-    r = r == 0 ? migrate_to_fd(d, fd, "save", err) : r;
+    r = r == 0 ? migrate_to_fd(d, fd, operation, err) : r;
     if (r == 0) {
         r = fd_pwrite_all(fd, magic_done, sizeof(magic_done), 0);
         if (r == 0 && fsync(fd) < 0) {
@@ -90,7 +70,32 @@ int save_to(struct domain *d, const char *path, const char *dxml, unsigned flags
     }
     if (r < 0) {
         (void)unlink(path);
-        if (was_running && domain_active(d)) {
+    }
+    return r;
+}
+
+int save_to(struct domain *d, const char *path, const char *dxml, unsigned flags, bool managed,
+            struct err **err)
+{
+    AUTO_FREE char *xml = dxml != NULL ? strdup(dxml) : domain_xml(d, XML_SECURE, err);
+    AUTO_FREE char *dir = strdup(path);
+    bool was_running = d->state == STATE_RUNNING;
+    bool running = flags & SAVE_RUNNING ? true : flags & SAVE_PAUSED ? false : was_running;
+    int r = 0;
+
+    if (xml == NULL || dir == NULL) {
+        return -ENOMEM;
+    }
+    if (managed && strrchr(dir, '/') != NULL) {
+        *strrchr(dir, '/') = '\0';
+        r = path_make_folders(dir, 0700, err);
+    }
+    if (r == 0 && was_running) {
+        r = process_pause(d, PAUSED_SAVE, SUSPENDED_PAUSED, err);
+    }
+    r = r == 0 ? save_memory(d, path, xml, running, "save", err) : r;
+    if (r < 0) {
+        if (was_running && domain_active(d) && d->state == STATE_PAUSED) {
             (void)process_cont(d, RUNNING_SAVE_CANCELED, RESUMED_UNPAUSED, NULL);
         }
         return r;

@@ -19,6 +19,9 @@ enum { SAVE_RUNNING = 2, SAVE_PAUSED = 4 };
 
 int save_to(struct domain *d, const char *path, const char *dxml, unsigned flags, bool managed,
             struct err **err) MUST_CHECK;
+/* Only the file: on success the guest is stopped, having been so before or at the end. */
+int save_memory(struct domain *d, const char *path, const char *xml, bool running,
+                const char *operation, struct err **err) MUST_CHECK;
 /* Starts the (inactive) domain from the file. */
 int save_restore(struct domain *d, const char *path, unsigned flags, struct err **err) MUST_CHECK;
 int save_read(const char *path, struct node **ret_def, bool *ret_running, int *ret_fd,
