@@ -18,3 +18,24 @@ _vireo_img()
 }
 complete -F _vireo_img vireo-img
 complete -f vireo-io
+
+_vireo_nbd()
+{
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    case $prev in
+    -f | --format) mapfile -t COMPREPLY < <(compgen -W "raw qcow2 qcow qed vmdk vdi vhdx vpc parallels luks" -- "$cur") ;;
+    --cache) mapfile -t COMPREPLY < <(compgen -W "none writeback writethrough directsync unsafe" -- "$cur") ;;
+    --discard) mapfile -t COMPREPLY < <(compgen -W "ignore unmap" -- "$cur") ;;
+    --detect-zeroes) mapfile -t COMPREPLY < <(compgen -W "off on unmap" -- "$cur") ;;
+    *)
+        case $cur in
+        -*) mapfile -t COMPREPLY < <(compgen -W "--help --version --port --bind --socket --shared --persistent
+            --export-name --description --verbose --offset --allocation-depth --bitmap --export --list --object
+            --tls-creds --tls-hostname --fork --pid-file --trace --format --read-only --snapshot --load-snapshot
+            --nocache --cache --aio --discard --detect-zeroes --image-opts" -- "$cur") ;;
+        *) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+        esac
+        ;;
+    esac
+}
+complete -F _vireo_nbd vireo-nbd

@@ -7,6 +7,7 @@ extern const struct block_driver block_host_cdrom;
 extern const struct block_driver block_host_device;
 extern const struct block_driver block_host_floppy;
 extern const struct block_driver block_luks;
+extern const struct block_driver block_nbd;
 extern const struct block_driver block_parallels;
 extern const struct block_driver block_qcow;
 extern const struct block_driver block_qcow2;
@@ -16,8 +17,11 @@ extern const struct block_driver block_vdi;
 extern const struct block_driver block_vpc;
 
 const struct block_driver *const block_drivers[] = {
-    &block_file, &block_host_cdrom, &block_host_device, &block_host_floppy,
-    &block_luks, &block_parallels,  &block_qcow,        &block_qcow2,
-    &block_qed,  &block_raw,        &block_vdi,         &block_vpc,
-    NULL,
+    &block_file,        &block_host_cdrom,
+    &block_host_device, &block_host_floppy,
+    &block_luks,        &block_nbd,
+    &block_parallels,   &block_qcow,
+    &block_qcow2,       &block_qed,
+    &block_raw,         &block_vdi,
+    &block_vpc,         NULL,
 };

@@ -54,7 +54,7 @@ int block_status(struct block_node *node, uint64_t off, uint64_t len, struct blo
     }
     /* Unallocated without anything behind reads as zeroes. */
     if ((ret->flags & (BLOCK_DATA | BLOCK_ZERO)) == 0 && (ret->flags & BLOCK_ALLOCATED) == 0) {
-        if (node->backing == NULL && (node->drv->supports_backing || node->drv->is_protocol)) {
+        if (node->backing == NULL && node->drv->supports_backing) {
             ret->flags |= BLOCK_ZERO;
         } else if (node->backing != NULL) {
             int64_t below = block_length(node->backing);

@@ -17,6 +17,7 @@ struct object {
     uint8_t *secret; /* owned; NULL: credentials */
     size_t len;
     char *dir; /* owned */
+    bool verify_peer;
 };
 
 struct objects {
@@ -42,16 +43,22 @@ static int find_secret(void *arg, const char *id, uint8_t **ret, size_t *ret_len
     return err_set(err, ENOENT, "No secret with id '%s'", id);
 }
 
-static const char *find_dir(void *arg, const char *id)
+const char *objects_tls(struct objects *o, const char *id, bool *ret_verify)
 {
-    struct objects *o = arg;
-
     for (unsigned i = 0; i < o->n; i++) {
         if (str_eq(o->list[i].id, id) && o->list[i].dir != NULL) {
+            *ret_verify = o->list[i].verify_peer;
             return o->list[i].dir;
         }
     }
     return NULL;
+}
+
+static const char *find_dir(void *arg, const char *id)
+{
+    bool verify;
+
+    return objects_tls(arg, id, &verify);
 }
 
 int objects_new(struct block_ctx *ctx, struct objects **ret, struct err **err)
@@ -151,9 +158,9 @@ int objects_add(struct objects *o, const char *text, struct err **err)
         const char *dir = keyval_get(kv, "dir");
 
         (void)keyval_get(kv, "endpoint");
-        (void)keyval_get(kv, "verify-peer");
+        r = keyval_get_bool(kv, "verify-peer", true, &new->verify_peer, err);
         new->dir = dir != NULL ? strdup(dir) : NULL;
-        r = dir != NULL ? 0 : err_set(err, EINVAL, "tls-creds-x509: dir= is missing");
+        r = r < 0 || dir != NULL ? r : err_set(err, EINVAL, "tls-creds-x509: dir= is missing");
     } else {
         r = err_set(err, EINVAL,
                     "Invalid parameter '%s': objects here are 'secret' and 'tls-creds-x509'", type);

@@ -11,3 +11,6 @@ int objects_new(struct block_ctx *ctx, struct objects **ret, struct err **err) M
 struct objects *objects_free(struct objects *o);
 /* "secret,id=X,data=Y" or "file=...", "tls-creds-x509,id=X,dir=Y,...": as QEMU writes them. */
 int objects_add(struct objects *o, const char *text, struct err **err) MUST_CHECK;
+
+/* The credentials of that id: the folder, borrowed, or NULL; *ret_verify: verify-peer. */
+const char *objects_tls(struct objects *o, const char *id, bool *ret_verify);
