@@ -184,7 +184,7 @@ int jit_mode_index(struct jit *j, uint32_t mode)
     if (j->n_modes == JIT_MODES)
         return -1;
     uint64_t *table = jit_table(j->cpu, j->n_modes), miss = (uintptr_t)jit_rx(j, j->t_miss);
-    for (unsigned i = 0; i < JIT_TABLE_SLOTS; i++)
+    for (uint64_t i = 0; i <= j->cpu->scratch[SCR_JUMP_MASK]; i++)
         table[i] = miss;
     j->mode[j->n_modes] = mode;
     return (int)j->n_modes++;
@@ -211,10 +211,10 @@ uint32_t jit_token(struct jit *j, uint64_t vpage, uint64_t gpa, unsigned index)
     }
 }
 
-static void redirect(struct jit *j, uint32_t entry, uint32_t stale)
+static void redirect(struct jit *j, uint32_t entry, uint32_t to)
 {
     uint8_t *p = j->rw + entry;
-    int32_t rel = (int32_t)stale - (int32_t)(entry + 5);
+    int32_t rel = (int32_t)to - (int32_t)(entry + 5);
 
     p[0] = 0xe9;
     memcpy(p + 1, &rel, 4);
@@ -239,6 +239,13 @@ static void kill_block(struct jit *j, struct block *b)
     redirect(j, b->ep, b->stale);
     redirect(j, b->e2, b->stale);
     j->stats.invalidated++;
+}
+
+void jit_forward(struct jit *j, const struct block *from, const struct block *to)
+{
+    redirect(j, from->e1, to->e1);
+    redirect(j, from->ep, to->ep);
+    redirect(j, from->e2, to->e2);
 }
 
 /* Drops blocks of one page that overlap [from, to), or, with host, that are not as they were

@@ -57,6 +57,18 @@ static inline void emit_rex(struct emit *e, bool w, unsigned reg, unsigned index
         emit_1(e, 0x40 | rex);
 }
 
+/* pext to, from, [rsp + disp]: no flags, unlike AND (SDM 2, PEXT). */
+static inline void emit_pext(struct emit *e, unsigned to, unsigned from, int32_t disp)
+{
+    emit_1(e, 0xc4);
+    emit_1(e, (to & 8 ? 0 : 0x80) | 0x62);
+    emit_1(e, (~from & 15) << 3 | 3);
+    emit_1(e, 0xf5);
+    emit_1(e, 0x84 | (to & 7) << 3);
+    emit_1(e, 0x24);
+    emit_4(e, (uint32_t)disp);
+}
+
 /* op reg, rm */
 static inline void emit_rr(struct emit *e, bool w, unsigned op, unsigned reg, unsigned rm)
 {

@@ -194,7 +194,7 @@ uint64_t jit_fast(struct cpu *cpu, uint32_t what)
         return FAST_LEAVE;
     for (unsigned i = 0; i < j->n_modes; i++) {
         if (j->mode[i] == cpu->mode)
-            return jit_table(cpu, i)[cpu->rip & (JIT_TABLE_SLOTS - 1)];
+            return *jit_table_slot(cpu, i, cpu->rip);
     }
     return FAST_LEAVE;
 }

@@ -44,6 +44,14 @@ void tr_exit(struct tr *t, unsigned cc, uint64_t target)
             return;
         }
     }
+    if (JIT_JOINS && !same_page(target, t->b->va)) {
+        uint64_t gpa = jit_mapped_code(t->j->cpu, target);
+        struct block *to = gpa != 0 ? jit_find(t->j, gpa, target, t->mode) : NULL;
+        if (to != NULL) {
+            emit_patch(patch, t->j->rw + to->e1); /* checks the mapping for itself */
+            return;
+        }
+    }
     struct stub *s = tr_stub(t, STUB_LINK, patch);
     s->va = target;
     s->flags |= target <= t->at[t->now] ? SITE_BACKWARD : 0;
@@ -54,7 +62,10 @@ static void jump_indirect(struct tr *t)
 {
     struct emit *e = t->e;
 
-    emit_rr(e, false, 0x0fb7, HS, HT); /* movzx r14d, r15w */
+    if (t->j->wide_table)
+        emit_pext(e, HS, HT, (int32_t)(offsetof(struct cpu, scratch) + 8 * SCR_JUMP_MASK));
+    else
+        emit_rr(e, false, 0x0fb7, HS, HT); /* movzx r14d, r15w */
     emit_rex(e, false, 0, HS, H_CTX);
     emit_1(e, 0xff);
     emit_1(e, 0xa4); /* jmp [rsp + r14 * 8 + disp32] */

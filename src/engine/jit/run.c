@@ -114,6 +114,22 @@ static uint64_t checked_address(const struct cpu *cpu, const struct site *s, uin
     return hs ^ (s->flags & SITE_WRITE ? e->tag_w : e->tag_r);
 }
 
+/* The same code without windows, if it has been made already: compiled code goes on there. Where flags
+ * are saved it cannot, since blocks expect them in RFLAGS. */
+static bool resume_without_windows(struct cpu *cpu, const struct site *s)
+{
+    struct jit *j = cpu->jit;
+    const struct block *b = &j->block[s->block];
+
+    if (!JIT_JOINS || s->flags & SITE_FLAGS_SAVED)
+        return false;
+    b = jit_find(j, b->gpa + s->rip, b->va + s->rip, b->mode | MODE_NO_WINDOWS);
+    if (b == NULL)
+        return false;
+    cpu->scratch[SCR_RESUME] = (uintptr_t)j->rx + b->e2;
+    return true;
+}
+
 uint64_t jit_slow(struct cpu *cpu, uint64_t hs, uintptr_t ret, uint64_t ht)
 {
     const struct site *s = jit_site_behind(cpu->jit, ret);
@@ -128,6 +144,8 @@ uint64_t jit_slow(struct cpu *cpu, uint64_t hs, uintptr_t ret, uint64_t ht)
             return (uintptr_t)host;
         }
     }
+    if (s->flags & SITE_WINDOW && resume_without_windows(cpu, s))
+        return 1;
     cpu->jit->window_failed = s->flags & SITE_WINDOW;
     return leave_at(cpu, s);
 }
@@ -262,6 +280,14 @@ static bool maps_code(const struct cpu *cpu, uint64_t va)
     return cpu->tlb.slot[mem_index(cpu)][tlb_slot(&cpu->tlb, va)].tag_x == (va & ~UINT64_C(0xfff));
 }
 
+uint64_t jit_mapped_code(const struct cpu *cpu, uint64_t va)
+{
+    return maps_code(cpu, va)
+               ? (cpu->tlb.gpa[mem_index(cpu)][tlb_slot(&cpu->tlb, va)] & ~UINT64_C(0xfff)) |
+                     (va & 0xfff)
+               : 0;
+}
+
 static struct code_page mapped_page(const struct cpu *cpu, uint64_t va)
 {
     unsigned index = mem_index(cpu), slot = tlb_slot(&cpu->tlb, va);
@@ -374,7 +400,7 @@ static struct block *find_block(struct jit *j, bool indirect, uint32_t mode,
     if (indirect && JIT_JOINS) {
         int table = jit_mode_index(j, cpu->mode);
         if (table >= 0)
-            jit_table(cpu, (unsigned)table)[va & (JIT_TABLE_SLOTS - 1)] = (uintptr_t)j->rx + b->e0;
+            *jit_table_slot(cpu, (unsigned)table, va) = (uintptr_t)j->rx + b->e0;
     }
     return b;
 }
@@ -398,6 +424,14 @@ static void join(struct jit *j, const struct site *s, const struct block *to)
     emit_patch(j->rw + s->at, j->rw + (!near                      ? to->e1
                                        : s->flags & SITE_BACKWARD ? to->ep
                                                                   : to->e2));
+}
+
+/* The block whose entry compiled code has found closed is dead, and this is the one in its place. */
+static void replace(struct jit *j, const struct block *dead, const struct block *b)
+{
+    if (dead->dead && dead->va == b->va && dead->gpa == b->gpa &&
+        ((dead->mode ^ b->mode) & ~(uint32_t)MODE_NO_WINDOWS) == 0)
+        jit_forward(j, dead, b);
 }
 
 /* Compiled code has left: where is the guest? */
@@ -432,6 +466,7 @@ enum cpu_exit jit_run(struct cpu *cpu)
 {
     struct jit *j = cpu->jit;
     const struct site *link = NULL;
+    const struct block *stale = NULL;
     bool linking = false, indirect = false;
     uint32_t variant = 0;
 
@@ -444,10 +479,12 @@ enum cpu_exit jit_run(struct cpu *cpu)
             jit_reset(j);
             jit_release(j);
             linking = false;
+            stale = NULL;
         }
         if (!can_run(cpu)) {
             jit_save_fpu(cpu);
             linking = false;
+            stale = NULL;
             exit = interp_step(cpu);
             if (exit != CPU_EXIT_NONE)
                 return exit;
@@ -460,10 +497,14 @@ enum cpu_exit jit_run(struct cpu *cpu)
             return leave(cpu, exit);
         if (b == NULL) {
             linking = false;
+            stale = NULL;
             continue;
         }
         if (JIT_JOINS && linking && flushes == j->stats.flushes)
             join(j, link, b);
+        if (stale != NULL && flushes == j->stats.flushes)
+            replace(j, stale, b);
+        stale = NULL;
         linking = indirect = false;
         j->stats.dispatches++;
 #ifdef VIREO_TORTURE
@@ -478,8 +519,11 @@ enum cpu_exit jit_run(struct cpu *cpu)
         }
 #endif
         switch (reason) {
-        case REASON_LOOKUP:
         case REASON_STALE:
+            stale = &j->block[cpu->scratch[SCR_ARG]];
+            indirect = true;
+            break;
+        case REASON_LOOKUP:
             indirect = true;
             break;
         case REASON_STEP:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* setup.c - a virtual CPU's translator comes and goes. */
-#include "engine/jit/state.h"
+#include "engine/jit/tr.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,6 +27,19 @@ static int open_perf_map(void)
     return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
+/* PEXT is microcode, of a hundred cycles and more, on AMD before family 19h. */
+static bool has_fast_pext(void)
+{
+    unsigned a, b, c, d;
+
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (b & bit_BMI2) == 0 ||
+        __get_cpuid(0, &a, &b, &c, &d) == 0)
+        return false;
+    if (b == signature_INTEL_ebx)
+        return true;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (a >> 8 & 15) + (a >> 20 & 255) >= 0x19;
+}
+
 int jit_init(struct cpu *cpu)
 {
     struct jit *j = reserve(sizeof *j);
@@ -38,6 +52,7 @@ int jit_init(struct cpu *cpu)
     cpu->jit = j;
     j->block = reserve((JIT_MAX_BLOCKS + 1) * sizeof *j->block);
     j->site = reserve(JIT_MAX_SITES * sizeof *j->site);
+    j->tr = calloc(1, sizeof *j->tr);
 #ifdef VIREO_TORTURE
     j->check = reserve(jit_check_bytes());
     if (j->check == NULL) {
@@ -45,7 +60,9 @@ int jit_init(struct cpu *cpu)
         return -ENOMEM;
     }
 #endif
-    int ret = j->block != NULL && j->site != NULL ? jit_code_init(j) : -ENOMEM;
+    j->wide_table = has_fast_pext();
+    cpu->scratch[SCR_JUMP_MASK] = (UINT64_C(1) << (j->wide_table ? JIT_TABLE_BITS : 16)) - 1;
+    int ret = j->block != NULL && j->site != NULL && j->tr != NULL ? jit_code_init(j) : -ENOMEM;
     if (ret != 0) {
         jit_done(cpu);
         return ret;
@@ -72,6 +89,7 @@ void jit_done(struct cpu *cpu)
 #endif
     if (j->perf_fd >= 0)
         (void)close(j->perf_fd);
+    free(j->tr);
     pthread_mutex_destroy(&j->post_lock);
     (void)munmap(j, sizeof *j);
 }

@@ -20,9 +20,9 @@ enum {
 };
 #else
 enum {
-    JIT_HOT_BYTES = 64 << 20,
-    JIT_COLD_BYTES = 16 << 20,
-    JIT_MAX_BLOCKS = 256 << 10,
+    JIT_HOT_BYTES = 160 << 20,
+    JIT_COLD_BYTES = 32 << 20,
+    JIT_MAX_BLOCKS = 512 << 10,
     JIT_MAX_INSNS = 48
 };
 #endif
@@ -30,16 +30,17 @@ enum {
     JIT_MAX_SITES = 10 * JIT_MAX_BLOCKS,
     JIT_STUB_BYTES = 5, /* a call */
     JIT_CODE_BYTES = JIT_HOT_BYTES + JIT_COLD_BYTES + JIT_MAX_SITES * JIT_STUB_BYTES,
-    JIT_HASH_BITS = 16,
+    JIT_HASH_BITS = 18,
     JIT_PAGE_BITS = 14,
     JIT_TOKEN_BITS = 16,
     JIT_MAX_TOKENS = 1 << (JIT_TOKEN_BITS - 1),
     JIT_MODES = 16, /* jump tables: one for each mode that has been met */
-    JIT_TABLE_SLOTS = 1 << 16,
+    JIT_TABLE_BITS = 18, /* 16 are used where the processor has no fast PEXT */
+    JIT_TABLE_SLOTS = 1 << JIT_TABLE_BITS,
     JIT_STACK_BYTES = 512 << 10,
     JIT_BLOCK_ROOM = 24 << 10, /* at least so much hot code memory before a block is begun */
     JIT_COLD_ROOM = 512,
-    JIT_TRIM_BYTES = 512 << 10,
+    JIT_TRIM_BYTES = 4 << 20,
     JIT_POSTS = 64,
     JIT_SEEN_BITS = 18,
     JIT_COLD_INSNS = 12, /* executed by the interpreter where code runs for the first time */
@@ -56,8 +57,11 @@ enum {
     SCR_SPILL,
     SCR_RESUME,      /* where a helper's thunk goes on */
     SCR_FLAGS_SAVED, /* a failed slow path: flags are in SCR_FLAGS, not in RFLAGS */
-    SCR_WINDOWS,     /* eight: host less guest address, see window.c */
+    SCR_JUMP_MASK,   /* which bits of an address choose its slot in a jump table */
+    SCR_WINDOWS,     /* TR_WINDOWS: host less guest address, see window.c */
+    SCR_END = SCR_WINDOWS + 8
 };
+_Static_assert(SCR_END <= sizeof((struct cpu *)NULL)->scratch / sizeof(uint64_t), "no room");
 
 /* Why compiled code came back to jit_run(). */
 enum jit_reason {
@@ -70,9 +74,10 @@ enum jit_reason {
 };
 
 struct block {
-    uint64_t gpa, va;
-    uint64_t gpa2; /* page into which the last instruction reaches, | 1; 0: none */
+    uint64_t gpa, va; /* these four are all that jit_find() looks at: half a cache line */
     uint32_t mode;
+    uint32_t hash_next; /* index into jit->block; 0: none */
+    uint64_t gpa2;      /* page into which the last instruction reaches, | 1; 0: none */
     uint32_t token;     /* see jit_token() */
     uint32_t sum, sum2; /* of its bytes in either page */
     uint16_t bytes;     /* of guest code */
@@ -83,8 +88,7 @@ struct block {
     uint16_t undefined; /* flags that one of them leaves undefined, or that are dead at the end */
     uint32_t e0, e1, ep, e2; /* entries: offsets in code memory; see translate.c */
     uint32_t stale;          /* where entries of a dead block go */
-    uint32_t hash_next;      /* indices into jit->block; 0: none */
-    uint32_t page_next, page2_next;
+    uint32_t page_next, page2_next; /* indices into jit->block; 0: none */
 };
 
 struct page {
@@ -142,6 +146,7 @@ struct jit {
     uint8_t *t_stale_saved;
     unsigned (*enter)(struct cpu *cpu, const void *entry);
 
+    struct tr *tr;       /* owned: what jit_translate() works with */
     struct block *block; /* 1.. */
     uint32_t n_blocks;
     uint32_t hash[1 << JIT_HASH_BITS];
@@ -157,6 +162,7 @@ struct jit {
     uint32_t mode[JIT_MODES];
     unsigned n_modes;
     uint64_t seen[(1 << JIT_SEEN_BITS) / 64]; /* places that have been entered, by a hash */
+    bool wide_table; /* jump tables have JIT_TABLE_BITS, not 16 */
     bool flush_wanted;
     bool window_failed; /* by jit_slow(): go on at cpu->rip without windows */
 
@@ -194,6 +200,8 @@ uint32_t jit_token(struct jit *j, uint64_t vpage, uint64_t gpa, unsigned index);
 struct block *jit_find(struct jit *j, uint64_t gpa, uint64_t va, uint32_t mode);
 /* Registers a block in hash and pages after its fields are set. host2: of the second page. */
 void jit_add(struct jit *j, uint32_t i, const uint8_t *host, const uint8_t *host2);
+/* Links to a dead block lead to the one that has taken its place: the same code for the same address. */
+void jit_forward(struct jit *j, const struct block *from, const struct block *to);
 /* Has code there been entered before? Much runs but once, and is not worth translating. */
 bool jit_seen(struct jit *j, uint64_t gpa, uint64_t va);
 /* Drops what is not as it was translated: the client, or a device, may have written the page. */
@@ -250,6 +258,9 @@ void jit_save_fpu(struct cpu *cpu);
 /* Runs compiled code from that block on; cpu->rip is right when it returns. */
 enum jit_reason jit_enter(struct jit *j, const struct block *b);
 
+/* Guest physical address of executable va, as far as the TLB knows it; 0: it does not. */
+uint64_t jit_mapped_code(const struct cpu *cpu, uint64_t va);
+
 /* ---- run.c, called from compiled code ---- */
 /* hs, ht: R14 and R15; ret: the return address of the call in the stub. 0: leave for the
  * interpreter, cpu->rip is set. */
@@ -270,4 +281,10 @@ static inline struct site *jit_site_behind(const struct jit *j, uintptr_t ret)
 static inline uint64_t *jit_table(struct cpu *cpu, unsigned mode_index)
 {
     return (uint64_t *)(void *)((uint8_t *)cpu + jit_table_offset(mode_index));
+}
+
+/* The entry that compiled code takes for a jump to va. */
+static inline uint64_t *jit_table_slot(struct cpu *cpu, unsigned mode_index, uint64_t va)
+{
+    return &jit_table(cpu, mode_index)[va & cpu->scratch[SCR_JUMP_MASK]];
 }

@@ -72,6 +72,8 @@ bool jit_reaches_next_page(uint64_t va, uint32_t mode, const uint8_t *host)
     enum insn_result r = INSN_OK;
     struct insn in;
 
+    if (off + JIT_MAX_INSNS * INSN_MAX_BYTES <= 4096)
+        return false;
     for (unsigned n = 0; n < JIT_MAX_INSNS && off < 4096 && r == INSN_OK; n++) {
         r = insn_decode(host + off, 4096 - off, bits, &in);
         if (r == INSN_OK && ends_block(&in))
@@ -484,8 +486,7 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
                             struct code_page second)
 {
     uint32_t mode = key;
-    static _Thread_local struct tr tr;
-    struct tr *t = &tr;
+    struct tr *t = j->tr;
 
     if (jit_full(j))
         return NULL;

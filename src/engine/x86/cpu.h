@@ -93,7 +93,7 @@ struct cpu {
     uint64_t rflags; /* bit 1 always set */
     /* Cached from CR0/CR4/EFER/CS/CPL/AC by cpu_update_mode(); part of a block's key. */
     uint32_t mode;
-    uint64_t scratch[16]; /* for compiled code and its helpers */
+    uint64_t scratch[18]; /* for compiled code and its helpers */
     struct seg seg[SEG_COUNT];
     /* What the instruction at rip raised, to be delivered next (exec/interp.h). */
     struct {
