@@ -3,6 +3,7 @@
 import pathlib
 import random
 import shutil
+import subprocess
 
 import pytest
 from conftest import BUILD, SOAK, times
@@ -13,7 +14,10 @@ pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-u
 
 FORMATS = [("vdi", ""), ("vdi", "static=on"), ("vpc", ""), ("vpc", "subformat=fixed"), ("vpc", "force_size=on"),
            ("qed", ""), ("qed", "cluster_size=4k"), ("qcow", ""), ("parallels", ""),
-           ("parallels", "cluster_size=64k")]
+           ("parallels", "cluster_size=64k"), ("vmdk", ""), ("vmdk", "zeroed_grain=on"), ("vmdk", "subformat=monolithicFlat"),
+           ("vmdk", "subformat=twoGbMaxExtentSparse"), ("vmdk", "subformat=twoGbMaxExtentFlat"),
+           ("vmdk", "adapter_type=lsilogic,hwversion=7,toolsversion=55"), ("vmdk", "compat6=on"), ("vhdx", ""),
+           ("vhdx", "block_size=1M"), ("vhdx", "subformat=fixed"), ("vhdx", "block_state_zero=off,log_size=2M")]
 CHECKED = ("vdi", "qed", "parallels", "vhdx", "vmdk")
 
 
@@ -32,7 +36,8 @@ def test_format(tmp_path, monkeypatch, fmt, options):
     run("qemu-img", "convert", "-f", "raw", "-O", fmt, *opts, "r.raw", f"b.{fmt}")
     for name in (f"a.{fmt}", f"b.{fmt}"):
         both(["info", "--output=json", "-f", fmt, name])
-        both(["map", "--output=json", "-f", fmt, name])
+        if fmt != "vhdx":  # qemu-img does not look for holes there; ours does
+            both(["map", "--output=json", "-f", fmt, name])
         same("r.raw", name, fmt)
         if fmt in CHECKED:
             both(["check", "--output=json", "-f", fmt, name])
@@ -56,18 +61,98 @@ def test_format(tmp_path, monkeypatch, fmt, options):
             both(["check", "--output=json", "-f", fmt, name])
 
 
-@pytest.mark.parametrize("fmt", ["qed", "qcow"])
+@pytest.mark.parametrize("fmt", ["qed", "qcow", "vmdk"])
 def test_backing(tmp_path, monkeypatch, fmt):
     monkeypatch.chdir(tmp_path)
     fill("r.raw", 4 << 20, random.Random(3))
-    run(IMG, "create", "-q", "-f", fmt, "-b", "r.raw", "-F", "raw", f"a.{fmt}")
-    run("qemu-img", "create", "-q", "-f", fmt, "-b", "r.raw", "-F", "raw", f"b.{fmt}")
+    base = "r.raw" if fmt != "vmdk" else "r.vmdk"  # a vmdk lies on a vmdk
+    run(IMG, "convert", "-f", "raw", "-O", "vmdk", "r.raw", "r.vmdk")
+    run(IMG, "create", "-q", "-f", fmt, "-b", base, "-F", base[2:], f"a.{fmt}")
+    run("qemu-img", "create", "-q", "-f", fmt, "-b", base, "-F", base[2:], f"b.{fmt}")
+    for name in (f"a.{fmt}", f"b.{fmt}"):
+        both(["info", "--output=json", "-f", fmt, name])
     for step in range(10):
         what = f"write -P {step + 1} {step * 300000 // 512 * 512} 5120"
         run(IO, "-f", fmt, "-c", what, f"a.{fmt}")
         run("qemu-io", "-f", fmt, "-c", what, f"b.{fmt}")
     run("qemu-img", "compare", "-f", fmt, "-F", fmt, f"a.{fmt}", f"b.{fmt}")
     run(IMG, "compare", "-f", fmt, "-F", fmt, f"a.{fmt}", f"b.{fmt}")
+
+
+def test_vmdk_split(tmp_path, monkeypatch):
+    """More than one extent, and what is written across their border."""
+    monkeypatch.chdir(tmp_path)
+    for sub in ("twoGbMaxExtentSparse", "twoGbMaxExtentFlat"):
+        for tool, name in ((IMG, "a.vmdk"), ("qemu-img", "b.vmdk")):
+            run(tool, "create", "-q", "-f", "vmdk", "-o", f"subformat={sub}", name, "5G")
+            for io in (IO, "qemu-io"):
+                run(io, "-f", "vmdk", "-c", "write -P 7 2147450880 65536", "-c", "write -P 8 5368705024 4096", name)
+            both(["info", "--output=json", "-f", "vmdk", name])
+            both(["map", "--output=json", "-f", "vmdk", name])
+            both(["check", "--output=json", "-f", "vmdk", name])
+        run(IMG, "compare", "-f", "vmdk", "-F", "vmdk", "a.vmdk", "b.vmdk")
+        run("qemu-img", "compare", "-f", "vmdk", "-F", "vmdk", "a.vmdk", "b.vmdk")
+
+
+def test_vmdk_stream(tmp_path, monkeypatch):
+    """Stream-optimized: converted to and from, written to, with grains that become no smaller."""
+    monkeypatch.chdir(tmp_path)
+    rng = random.Random(4)
+    fill("r.raw", (10 << 20) + 5 * 512, rng)
+    with open("r.raw", "r+b") as f:
+        f.write(rng.randbytes(300000))
+    for tool, name in ((IMG, "a.vmdk"), ("qemu-img", "b.vmdk")):
+        run(tool, "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", "r.raw", name)
+        same("r.raw", name, "vmdk")
+        both(["info", "--output=json", "-f", "vmdk", name])
+        both(["map", "--output=json", "-f", "vmdk", name])
+        both(["check", "--output=json", "-f", "vmdk", name])
+    run(IO, "-f", "vmdk", "-c", "write -P 3 100 200000", "-c", "write -P 4 9M 1000", "a.vmdk")
+    run(IO, "-f", "raw", "-c", "write -P 3 100 200000", "-c", "write -P 4 9M 1000", "r.raw")
+    same("r.raw", "a.vmdk", "vmdk")
+    assert pathlib.Path("b.vmdk").stat().st_size * 1.05 > pathlib.Path("a.vmdk").stat().st_size - 300000
+
+
+def test_vmdk_refusals(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(IMG, "create", "-q", "-f", "vmdk", "base.vmdk", "1M")
+    run(IMG, "create", "-q", "-f", "raw", "base.raw", "1M")
+    for opts, text in ((["-o", "subformat=none"], "Invalid subformat"), (["-o", "adapter_type=x"], "Unknown adapter type"),
+                       (["-b", "base.raw", "-F", "raw"], "Must be \"vmdk\""),
+                       (["-b", "base.vmdk", "-F", "vmdk", "-o", "subformat=monolithicFlat"], "can't have backing"),
+                       (["-o", "compat6=on,hwversion=5"], "hwversion")):
+        done = run(IMG, "create", "-f", "vmdk", *opts, "x.vmdk", *([] if "-b" in opts else ["1M"]), ok=False)
+        assert done.returncode == 1 and text in done.stderr, done.stderr
+        assert not pathlib.Path("x.vmdk").exists() and not pathlib.Path("x-flat.vmdk").exists()
+    run(IMG, "create", "-q", "-f", "vmdk", "-b", "base.vmdk", "-F", "vmdk", "over.vmdk")
+    run(IO, "-c", "write 0 512", "base.vmdk")
+    done = run(IMG, "convert", "-O", "raw", "over.vmdk", "x.raw", ok=False)
+    assert done.returncode == 1 and "parent was changed" in done.stderr
+
+
+def test_vhdx_log(tmp_path, monkeypatch):
+    """What a writer that was killed left in the log is put in its place: ours of theirs, theirs of ours."""
+    monkeypatch.chdir(tmp_path)
+    for writer in (IO, "qemu-io"):
+        for reader in (IMG, "qemu-img"):
+            run(IMG, "create", "-q", "-f", "vhdx", "-o", "block_size=1M", "a.vhdx", "20M")
+            io = subprocess.Popen([writer, "-f", "vhdx", "a.vhdx"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for n in range(10):
+                io.stdin.write(f"write -P {n + 1} {n * 2}M 1M\n")
+                io.stdin.flush()
+                while "wrote 1048576" not in io.stdout.readline():
+                    assert io.poll() is None
+            io.kill()
+            io.wait()
+            if writer == IO:  # what went to the BAT last never arrived there
+                with open("a.vhdx", "r+b") as f:
+                    f.seek(2 << 20)
+                    f.write(bytes([2, 0, 0, 0, 0, 0, 0, 0]) * 20)
+                done = run(IMG, "info", "-f", "vhdx", "a.vhdx", ok=False)
+                assert done.returncode == 1 and "check -r all" in done.stderr
+            run(reader, "check", "-r", "all", "-f", "vhdx", "a.vhdx")
+            for io in (IO, "qemu-io"):
+                run(io, "-f", "vhdx", *sum((["-c", f"read -P {n + 1} {n * 2}M 1M"] for n in range(10)), []), "a.vhdx")
 
 
 SECRET = ["--object", "secret,id=s,data=geheim"]

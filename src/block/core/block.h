@@ -126,6 +126,7 @@ struct block_info {
     bool has_dirty;        /* dirty means something */
     bool dirty;
     bool encrypted;
+    bool needs_compressed; /* whole images are to be written compressed */
 };
 
 struct block_driver {

@@ -14,14 +14,13 @@ extern const struct block_driver block_qcow2;
 extern const struct block_driver block_qed;
 extern const struct block_driver block_raw;
 extern const struct block_driver block_vdi;
+extern const struct block_driver block_vhdx;
+extern const struct block_driver block_vmdk;
 extern const struct block_driver block_vpc;
 
 const struct block_driver *const block_drivers[] = {
-    &block_file,        &block_host_cdrom,
-    &block_host_device, &block_host_floppy,
-    &block_luks,        &block_nbd,
-    &block_parallels,   &block_qcow,
-    &block_qcow2,       &block_qed,
-    &block_raw,         &block_vdi,
-    &block_vpc,         NULL,
+    &block_file,  &block_host_cdrom, &block_host_device, &block_host_floppy,
+    &block_luks,  &block_nbd,        &block_parallels,   &block_qcow,
+    &block_qcow2, &block_qed,        &block_raw,         &block_vdi,
+    &block_vhdx,  &block_vmdk,       &block_vpc,         NULL,
 };

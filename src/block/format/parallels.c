@@ -144,7 +144,7 @@ static int parallels_open(struct block_node *node, struct keyval *opts, struct e
 
         highest = end > p->block && end > highest ? end : highest;
     }
-    p->t.alloc_end = max_u64(highest, ext ? (p->data_start + p->block - 1) / p->block * p->block
+    p->t.space.end = max_u64(highest, ext ? (p->data_start + p->block - 1) / p->block * p->block
                                           : p->data_start);
     p->t.none_is_hole = true;
     table_init(&p->t, &ops);

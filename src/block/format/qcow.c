@@ -87,7 +87,7 @@ static int alloc(struct table_node *t, struct table_entry *ret, bool *ret_zero)
 {
     struct qcow *q = (struct qcow *)t;
 
-    t->alloc_end = round_up_u64(t->alloc_end, q->cluster);
+    t->space.end = round_up_u64(t->space.end, q->cluster);
     *ret_zero = true;
     return table_append(t, q->cluster, &ret->host);
 }
@@ -101,7 +101,7 @@ static int link_block(struct table_node *t, const struct table_entry *e)
     int r = 0;
 
     if (table == 0) {
-        t->alloc_end = round_up_u64(t->alloc_end, q->cluster);
+        t->space.end = round_up_u64(t->space.end, q->cluster);
         r = table_append(t, 8ull << q->l2_bits, &table);
         if (r < 0) {
             return r;
@@ -241,7 +241,7 @@ static int qcow_open(struct block_node *node, struct keyval *opts, struct err **
     if (r < 0 || q->l2 == NULL) {
         return r < 0 ? r : -ENOMEM;
     }
-    q->t.alloc_end = (uint64_t)block_length(node->file);
+    q->t.space.end = (uint64_t)block_length(node->file);
     table_init(&q->t, &ops);
     return block_open_backing(node, opts, err);
 }

@@ -250,7 +250,7 @@ static int qed_open(struct block_node *node, struct keyval *opts, struct err **e
     if (q->l2 == NULL || len < 0) {
         return -ENOMEM;
     }
-    q->t.alloc_end = round_up_u64((uint64_t)len, q->cluster);
+    q->t.space.end = round_up_u64((uint64_t)len, q->cluster);
     table_init(&q->t, &ops);
     if ((q->features & FEATURE_NEED_CHECK) != 0 && !node->read_only && !node->for_check) {
         struct block_check check = { .fix = BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS };

@@ -28,39 +28,50 @@ int64_t table_length(struct block_node *node)
     return (int64_t)((struct table_node *)node)->size;
 }
 
-int table_append(struct table_node *t, uint64_t len, uint64_t *ret)
+int table_space_append(struct table_space *space, uint64_t len, uint64_t *ret)
 {
-    uint64_t end = t->alloc_end + len;
-    int64_t have = block_length(t->node.file);
+    uint64_t end = space->end + len;
+    int64_t have = block_length(space->file);
     int r = 0;
 
     if (have < 0) {
         return (int)have;
     }
-    t->reserved = max_u64(t->reserved, (uint64_t)have);
-    if (end > t->reserved) {
-        r = block_truncate(t->node.file, end + RESERVE, BLOCK_PREALLOC_OFF, NULL);
+    space->reserved = max_u64(space->reserved, (uint64_t)have);
+    if (end > space->reserved) {
+        r = block_truncate(space->file, end + RESERVE, BLOCK_PREALLOC_OFF, NULL);
         if (r < 0) {
-            r = block_truncate(t->node.file, end, BLOCK_PREALLOC_OFF, NULL);
+            r = block_truncate(space->file, end, BLOCK_PREALLOC_OFF, NULL);
         }
         if (r == 0) {
-            t->reserved = (uint64_t)block_length(t->node.file);
-            r = t->node.no_flush ? 0 : block_flush(t->node.file);
+            space->reserved = (uint64_t)block_length(space->file);
+            r = block_flush(space->file);
         }
     }
     if (r == 0) {
-        *ret = t->alloc_end;
-        t->alloc_end = end;
+        *ret = space->end;
+        space->end = end;
     }
     return r;
 }
 
+int table_append(struct table_node *t, uint64_t len, uint64_t *ret)
+{
+    t->space.file = t->node.file;
+    return table_space_append(&t->space, len, ret);
+}
+
+void table_space_trim(struct table_space *space)
+{
+    if (space->reserved > 0 && !space->file->read_only &&
+        block_length(space->file) > (int64_t)space->end) {
+        (void)!block_truncate(space->file, space->end, BLOCK_PREALLOC_OFF, NULL);
+    }
+}
+
 void table_trim(struct table_node *t)
 {
-    if (t->reserved > 0 && t->node.file != NULL && !t->node.read_only &&
-        block_length(t->node.file) > (int64_t)t->alloc_end) {
-        (void)!block_truncate(t->node.file, t->alloc_end, BLOCK_PREALLOC_OFF, NULL);
-    }
+    table_space_trim(&t->space);
 }
 
 int table_read_all(struct block_node *file, uint64_t off, uint64_t n, unsigned entry,
@@ -225,6 +236,14 @@ static int write_new(struct table_node *t, const struct iovec *part, unsigned k,
     (void)pthread_mutex_lock(&t->lock);
     r = t->ops->lookup(t, at, &old);
     e = old;
+    if (r == 0 && old.kind != TABLE_DATA && t->ops->write_special != NULL) {
+        r = t->ops->write_special(t, &old, part, k, at);
+        if (r != -ENOTSUP) {
+            (void)pthread_mutex_unlock(&t->lock);
+            return r;
+        }
+        r = 0;
+    }
     if (r == 0 && old.kind != TABLE_DATA) {
         r = t->ops->alloc != NULL ? t->ops->alloc(t, &e, &zero) : -ENOTSUP;
         if (r == 0) {

@@ -43,17 +43,27 @@ struct table_ops {
     int (*zero)(struct table_node *t, const struct table_entry *e, bool unmap);
     /* The whole block into buf. */
     int (*read_special)(struct table_node *t, const struct table_entry *e, uint8_t *buf);
+    /* Writes to a part of a block that is not TABLE_DATA, itself; -ENOTSUP: as usual. NULL: always
+     * as usual. */
+    int (*write_special)(struct table_node *t, const struct table_entry *e, const struct iovec *iov,
+                         unsigned n, uint64_t off);
+};
+
+/* The end of a file that grows by blocks. */
+struct table_space {
+    struct block_node *file; /* borrowed */
+    uint64_t end;            /* the next block goes here */
+    uint64_t reserved;       /* the file was made this long on disk */
 };
 
 struct table_node {
     struct block_node node;
     const struct table_ops *ops;
     pthread_mutex_t lock;
-    uint64_t size;      /* bytes of the image */
-    uint64_t alloc_end; /* file: the next block goes here */
-    uint64_t reserved;  /* file: made this long on disk */
-    bool preallocated;  /* blocks may be holes of the file */
-    bool none_is_hole;  /* status: not allocated, rather than allocated zeroes */
+    uint64_t size; /* bytes of the image */
+    struct table_space space;
+    bool preallocated; /* blocks may be holes of the file */
+    bool none_is_hole; /* status: not allocated, rather than allocated zeroes */
 };
 
 void table_init(struct table_node *t, const struct table_ops *ops);
@@ -68,8 +78,10 @@ int table_flush(struct block_node *node);
 /* len bytes at the end of the file, which is made longer in large steps, so that a table never
  * points behind its end after a crash. They read as zeroes. */
 int table_append(struct table_node *t, uint64_t len, uint64_t *ret) MUST_CHECK;
+int table_space_append(struct table_space *space, uint64_t len, uint64_t *ret) MUST_CHECK;
 /* Cuts what table_append() made too much. */
 void table_trim(struct table_node *t);
+void table_space_trim(struct table_space *space);
 /* A whole table of n entries of that size, for which the file must be long enough; owned. */
 int table_read_all(struct block_node *file, uint64_t off, uint64_t n, unsigned entry,
                    uint64_t max_bytes, uint8_t **ret, struct err **err) MUST_CHECK;

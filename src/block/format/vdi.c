@@ -143,7 +143,7 @@ static int vdi_open(struct block_node *node, struct keyval *opts, struct err **e
             highest = e + 1;
         }
     }
-    v->t.alloc_end = v->data_off + (uint64_t)highest * BLOCK;
+    v->t.space.end = v->data_off + (uint64_t)highest * BLOCK;
     v->t.preallocated = le32_get(h + 76) == TYPE_STATIC;
     table_init(&v->t, &ops);
     return 0;

@@ -85,7 +85,7 @@ static int alloc(struct table_node *t, struct table_entry *ret, bool *ret_zero)
 {
     struct vpc *v = (struct vpc *)t;
     AUTO_FREE uint8_t *bitmap = malloc(v->bitmap);
-    uint64_t at = t->alloc_end;
+    uint64_t at = t->space.end;
     int r = bitmap != NULL ? 0 : -ENOMEM;
 
     if (r == 0 && (at + v->bitmap + v->block) / BLOCK_SECTOR >= FREE_BLOCK) {
@@ -101,7 +101,7 @@ static int alloc(struct table_node *t, struct table_entry *ret, bool *ret_zero)
     /* The old footer lay where data will be, in the bitmap's sector at least. */
     if (r == 0) {
         ret->host = at + v->bitmap;
-        t->alloc_end = ret->host + v->block;
+        t->space.end = ret->host + v->block;
         *ret_zero = v->bitmap >= FOOTER;
     }
     return r;
@@ -171,7 +171,7 @@ static int open_dynamic(struct vpc *v, struct err **err)
             err, EINVAL,
             "block-vpc: free_data_block_offset points after the end of file. The image has been truncated.");
     }
-    v->t.alloc_end = end;
+    v->t.space.end = end;
     return 0;
 }
 

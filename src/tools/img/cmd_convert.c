@@ -277,6 +277,7 @@ static int convert(struct img *img, struct convert *cv, char **names, int n)
 {
     const char *filename = names[n - 1];
     const char *prealloc = keyval_get(cv->opts, "preallocation");
+    struct block_info info = { 0 };
     int r = open_sources(img, cv, names, n - 1);
     int e;
 
@@ -304,12 +305,15 @@ static int convert(struct img *img, struct convert *cv, char **names, int n)
     if (r != 0) {
         return r;
     }
+    if (cv->copy.target->drv->info != NULL) {
+        cv->copy.target->drv->info(cv->copy.target, &info);
+    }
     /* New images read as zeroes where nothing was written; so do new files. */
     cv->copy.target_is_zero |= !cv->no_create && (prealloc == NULL || !str_eq(prealloc, "never"));
     if (!cv->no_create && block_has_protocol(filename) && !str_starts(filename, "file:")) {
         cv->copy.target_is_zero = false;
     }
-    cv->copy.compressed = cv->compressed;
+    cv->copy.compressed = cv->compressed || info.needs_compressed;
     cv->copy.progress = on_progress;
     cv->copy.unreadable = on_unreadable;
     img_progress_begin(cv->progress);
