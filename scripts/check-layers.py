@@ -17,7 +17,7 @@ LAYERS = {
     "block": {"base", "os", "codec"},
     "rpc": {"base", "os", "codec"},
     "vmm": {"base", "os", "codec", "block"},  # the engine only through include/
-    "mgmt": {"base", "os", "codec", "rpc"},  # the emulator only through its sockets
+    "mgmt": {"base", "os", "codec", "rpc", "client"},  # the emulator only through its sockets; a client of other daemons
     "client": {"base", "os", "codec", "rpc"},
     "tools": {"base", "os", "codec", "block", "rpc", "client"},
     "web": {"base", "os", "codec", "client"},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* call_domain.c - finding, listing, defining domains and driving their life cycle. */
 #include "base/log.h"
+#include "mgmt/daemon/autodestroy.h"
 #include "mgmt/daemon/calls.h"
 #include "mgmt/driver/driver.h"
 #include "mgmt/model/metadata.h"
@@ -511,7 +512,10 @@ static int start(struct call *call, struct domain *d, unsigned flags, struct err
     } else {
         r = DRV(call)->start(d, flags, err);
         if (r == 0 && (flags & START_AUTODESTROY)) {
-            d->autodestroy = call->client;
+            r = autodestroy_set(d, call->client, err);
+            if (r < 0) {
+                (void)DRV(call)->destroy(d, NULL);
+            }
         }
     }
     domain_job_end(d);

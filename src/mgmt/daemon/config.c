@@ -146,10 +146,13 @@ static int apply(struct settings *s, const char *key, const char *v, struct err 
         return 0;
     }
     {
-        char **text = str_eq(key, "listen_addr") ? &s->listen_addr
-                      : str_eq(key, "pki_dir")   ? &s->pki_dir
-                      : str_eq(key, "host_uuid") ? &s->host_uuid
-                                                 : NULL;
+        char **text = str_eq(key, "listen_addr")                 ? &s->listen_addr
+                      : str_eq(key, "pki_dir")                   ? &s->pki_dir
+                      : str_eq(key, "host_uuid")                 ? &s->host_uuid
+                      : str_eq(key, "migrate_tls_x509_cert_dir") ? &s->migrate_tls_dir
+                      : str_eq(key, "migration_address")         ? &s->migration_address
+                      : str_eq(key, "migration_host")            ? &s->migration_host
+                                                                 : NULL;
 
         if (text == NULL) {
             log_warn("configuration: '%s' is not known and has no effect", key);

@@ -14,8 +14,9 @@ struct settings {
     char *listen_addr; /* owned; NULL: all */
     uint16_t tcp_port, tls_port;
     unsigned max_clients, keepalive_interval, keepalive_count;
-    char *pki_dir;   /* owned */
-    char *host_uuid; /* owned */
+    char *pki_dir;                                              /* owned */
+    char *host_uuid;                                            /* owned */
+    char *migrate_tls_dir, *migration_address, *migration_host; /* owned; NULL: the defaults */
 };
 
 struct options {

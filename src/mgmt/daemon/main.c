@@ -3,9 +3,11 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "mgmt/access/access.h"
+#include "mgmt/daemon/autodestroy.h"
 #include "mgmt/daemon/calls.h"
 #include "mgmt/daemon/config.h"
 #include "mgmt/driver/driver.h"
+#include "mgmt/driver/qemu/migration.h"
 #include "mgmt/model/units.h"
 #include "mgmt/server/dispatch.h"
 #include "mgmt/server/lock.h"
@@ -277,10 +279,13 @@ static int serve(struct options *o, struct err **err)
     }
     server.system = o->system;
     server.busy = somebody_runs;
+    server.client_gone = autodestroy_client_gone;
     server.idle_timeout_usec = (uint64_t)o->timeout_seconds * 1000000;
     server.max_clients = o->settings.max_clients;
     server.keepalive_seconds = o->settings.keepalive_interval;
     server.keepalive_count = o->settings.keepalive_count;
+    migration_configure(o->settings.migrate_tls_dir, o->settings.migration_address,
+                        o->settings.migration_host);
     loop_set_guard(loop, lock_enter_arg, lock_leave_arg, NULL);
     b.loop = loop;
     lock_enter();
@@ -301,8 +306,8 @@ static int serve(struct options *o, struct err **err)
 
 /* Every area's calls; a driver's own come first. */
 static const struct remote_ops *const tables[] = {
-    &calls_connect, &calls_auth,    &calls_event,  &calls_domain, &calls_node,      &calls_network,
-    &calls_pool,    &calls_volume,  &calls_secret, &calls_nodedev, &calls_interface, &calls_nwfilter,
+    &calls_connect, &calls_auth,   &calls_event,  &calls_domain,  &calls_node,      &calls_network,
+    &calls_pool,    &calls_volume, &calls_secret, &calls_nodedev, &calls_interface, &calls_nwfilter,
 };
 
 int main(int argc, char **argv)
@@ -312,7 +317,8 @@ int main(int argc, char **argv)
     int r;
 
     log_set_program("vireod");
-    /* One heap: nearly all allocation happens under the one lock, and many small trees pack better. */
+    /* One heap: nearly all allocation happens under the one lock, and many small trees pack better.
+     */
     (void)mallopt(M_ARENA_MAX, 1);
     r = options_parse(argc, argv, &o, &err);
     if (r > 0) {

@@ -66,6 +66,9 @@ void client_close(struct client *c)
         stream_free(CONTAINER_OF(c->streams.next, struct stream, link));
     }
     event_client_gone(c);
+    if (c->service->server->client_gone != NULL) {
+        c->service->server->client_gone(c);
+    }
     LIST_FOREACH_SAFE (&c->out, it) {
         struct out_chunk *k = CONTAINER_OF(it, struct out_chunk, link);
 

@@ -59,7 +59,8 @@ struct server {
     unsigned keepalive_count;
     uint64_t idle_timeout_usec; /* 0: stays */
     struct loop_source *idle_timer;
-    bool (*busy)(void); /* a reason to stay although nobody is connected */
+    void (*client_gone)(struct client *c); /* NULL: nobody asks */
+    bool (*busy)(void);                    /* a reason to stay although nobody is connected */
     const char *sasl_mechanisms;
     uint8_t *stream_buffer;                /* owned; a packet being read */
     bool (*tls_allowed)(const char *name); /* NULL: every verified peer */

@@ -101,11 +101,13 @@ static int find_domain(struct session *s, struct err **err)
     int r;
 
     if (is_number(s->w.domain, &by_id.id) &&
-        connection_call(s->c, REMOTE_DOMAIN_LOOKUP_BY_ID, &by_id, &found_id, &s->a, NULL) == 0) {
+        connection_call(s->c, &remote_program, REMOTE_DOMAIN_LOOKUP_BY_ID, &by_id, &found_id, &s->a,
+                        NULL) == 0) {
         s->dom = found_id.dom;
         return 0;
     }
-    r = connection_call(s->c, REMOTE_DOMAIN_LOOKUP_BY_NAME, &by_name, &found, &s->a, NULL);
+    r = connection_call(s->c, &remote_program, REMOTE_DOMAIN_LOOKUP_BY_NAME, &by_name, &found,
+                        &s->a, NULL);
     if (r < 0) {
         return err_set(err, ENOENT, "failed to get domain '%s'", s->w.domain);
     }
@@ -149,7 +151,8 @@ static int state_of(struct session *s, const struct remote_domain *d, int *ret, 
 {
     struct remote_domain_get_state_args args = { .dom = *d };
     struct remote_domain_get_state_ret state;
-    int r = connection_call(s->c, REMOTE_DOMAIN_GET_STATE, &args, &state, &s->a, err);
+    int r =
+        connection_call(s->c, &remote_program, REMOTE_DOMAIN_GET_STATE, &args, &state, &s->a, err);
 
     *ret = r == 0 ? state.state : 0;
     return r;
@@ -177,7 +180,8 @@ static int list(int argc, char **argv, struct err **err)
         return r;
     }
     args.flags = s.w.all ? LIST_ACTIVE | LIST_INACTIVE : s.w.inactive ? LIST_INACTIVE : LIST_ACTIVE;
-    r = connection_call(s.c, REMOTE_CONNECT_LIST_ALL_DOMAINS, &args, &ret, &s.a, err);
+    r = connection_call(s.c, &remote_program, REMOTE_CONNECT_LIST_ALL_DOMAINS, &args, &ret, &s.a,
+                        err);
     if (r < 0) {
         return failed(err, "Failed to list domains%s", "");
     }
@@ -242,7 +246,8 @@ static int define(int argc, char **argv, struct err **err)
         return r;
     }
     args.xml = xml;
-    if (connection_call(s.c, REMOTE_DOMAIN_DEFINE_XML_FLAGS, &args, &ret, &s.a, err) < 0) {
+    if (connection_call(s.c, &remote_program, REMOTE_DOMAIN_DEFINE_XML_FLAGS, &args, &ret, &s.a,
+                        err) < 0) {
         return failed(err, "Failed to define domain from %s", s.w.domain);
     }
     printf("Domain '%s' defined from %s\n\n", ret.dom.name, s.w.domain);
@@ -263,7 +268,8 @@ static int create(int argc, char **argv, struct err **err)
     }
     args.xml_desc = xml;
     args.flags = s.w.paused ? 1 : 0;
-    if (connection_call(s.c, REMOTE_DOMAIN_CREATE_XML, &args, &ret, &s.a, err) < 0) {
+    if (connection_call(s.c, &remote_program, REMOTE_DOMAIN_CREATE_XML, &args, &ret, &s.a, err) <
+        0) {
         return failed(err, "Failed to create domain from %s", s.w.domain);
     }
     printf("Domain '%s' created from %s\n\n", ret.dom.name, s.w.domain);
@@ -285,7 +291,8 @@ static int start(int argc, char **argv, struct err **err)
     }
     args.dom = s.dom;
     args.flags = s.w.paused ? 1 : 0;
-    if (connection_call(s.c, REMOTE_DOMAIN_CREATE_WITH_FLAGS, &args, &ret, &s.a, err) < 0) {
+    if (connection_call(s.c, &remote_program, REMOTE_DOMAIN_CREATE_WITH_FLAGS, &args, &ret, &s.a,
+                        err) < 0) {
         return failed(err, "Failed to start domain '%s'", s.dom.name);
     }
     printf("Domain '%s' started\n\n", s.dom.name);
@@ -304,7 +311,7 @@ static int dumpxml(int argc, char **argv, struct err **err)
     }
     args.dom = s.dom;
     args.flags = (s.w.security ? 1u : 0) | (s.w.inactive ? 2u : 0);
-    r = connection_call(s.c, REMOTE_DOMAIN_GET_XML_DESC, &args, &ret, &s.a, err);
+    r = connection_call(s.c, &remote_program, REMOTE_DOMAIN_GET_XML_DESC, &args, &ret, &s.a, err);
     if (r == 0) {
         printf("%s\n", ret.xml);
     }
@@ -334,7 +341,8 @@ static int undefine(int argc, char **argv, struct err **err)
     }
     args.dom = s.dom;
     args.flags = (s.w.managed_save ? 1u : 0) | (s.w.snapshots ? 2u : 0) | (s.w.nvram ? 4u : 0);
-    if (connection_call(s.c, REMOTE_DOMAIN_UNDEFINE_FLAGS, &args, NULL, &s.a, err) < 0) {
+    if (connection_call(s.c, &remote_program, REMOTE_DOMAIN_UNDEFINE_FLAGS, &args, NULL, &s.a,
+                        err) < 0) {
         return failed(err, "Failed to undefine domain '%s'", s.dom.name);
     }
     printf("Domain '%s' has been undefined\n\n", s.dom.name);
@@ -352,7 +360,8 @@ static int autostart(int argc, char **argv, struct err **err)
     }
     args.dom = s.dom;
     args.autostart = !s.w.disable;
-    if (connection_call(s.c, REMOTE_DOMAIN_SET_AUTOSTART, &args, NULL, &s.a, err) < 0) {
+    if (connection_call(s.c, &remote_program, REMOTE_DOMAIN_SET_AUTOSTART, &args, NULL, &s.a, err) <
+        0) {
         return failed(err,
                       s.w.disable ? "Failed to unmark domain '%s' as autostarted"
                                   : "Failed to mark domain '%s' as autostarted",
@@ -377,7 +386,7 @@ static int simple(int argc, char **argv, int proc, const char *done, const char 
         return r;
     }
     args.dom = s.dom;
-    if (connection_call(s.c, proc, &args, NULL, &s.a, err) < 0) {
+    if (connection_call(s.c, &remote_program, proc, &args, NULL, &s.a, err) < 0) {
         return failed(err, fail, s.dom.name);
     }
     printf(done, s.dom.name);

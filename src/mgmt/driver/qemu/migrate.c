@@ -24,7 +24,8 @@ static void take_stats(struct job_stats *s, struct json_object *o)
                  { "normal", offsetof(struct job_stats, normal) },
                  { "normal-bytes", offsetof(struct job_stats, normal_bytes) },
                  { "dirty-pages-rate", offsetof(struct job_stats, dirty_rate) },
-                 { "dirty-sync-count", offsetof(struct job_stats, iteration) } };
+                 { "dirty-sync-count", offsetof(struct job_stats, iteration) },
+                 { "page-size", offsetof(struct job_stats, page_size) } };
     int64_t v;
 
     for (size_t i = 0; ram != NULL && i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -34,93 +35,117 @@ static void take_stats(struct job_stats *s, struct json_object *o)
     }
     if (json_get_i64(o, "downtime", &v, NULL) == 0) {
         s->downtime_msec = (uint64_t)v;
+        s->downtime_known = true;
     }
+    s->setup_msec = (uint64_t)json_i64_or(o, "setup-time", 0);
     s->elapsed_msec = (loop_now_usec() - s->start_usec) / 1000;
 }
 
-static int set_pause(struct run *r, bool on, struct err **err)
+static int no_pause(struct run *r, struct err **err)
 {
     struct json_object *a = json_object_new_object(), *list = json_object_new_array();
     struct json_object *one = json_object_new_object();
 
     (void)json_add_str(one, "capability", "pause-before-switchover");
-    (void)json_add_bool(one, "state", on);
+    (void)json_add_bool(one, "state", false);
     json_object_array_add(list, one);
     (void)json_add(a, "capabilities", list);
     return monitor_run(r->qmp, "migrate-set-capabilities", a, NULL, err);
 }
 
-int migrate_run(struct domain *d, const char *uri, int fd, const char *operation, bool pause_before,
-                struct err **err)
+/* One look: 1 when it is over (or goes on from the other side), 0 while it runs. */
+static int look(struct run *r, const char *operation, struct err **err)
+{
+    AUTO_JSON struct json_object *o = NULL;
+    const char *status, *why;
+    struct json_object *a;
+    int result;
+
+    if (r->domain == NULL) {
+        return fault(err, DOM_QEMU, OPERATION_FAILED, "domain is not running");
+    }
+    result = monitor_run(r->qmp, "query-migrate", NULL, &o, err);
+    if (result < 0) {
+        return result;
+    }
+    status = json_str_or(o, "status", "");
+    why = json_str_or(o, "error-desc", NULL);
+    if (r->stats != NULL) {
+        take_stats(r->stats, o);
+    }
+    if (str_eq(status, "completed")) {
+        return 1;
+    }
+    if (str_eq(status, "postcopy-active")) {
+        return r->migration == MIGRATION_POSTCOPY ? 0 : 2;
+    }
+    if (str_eq(status, "failed")) {
+        return fault(err, DOM_QEMU, OPERATION_FAILED, "job '%s' failed%s%s", operation,
+                     why != NULL ? ": " : "", why != NULL ? why : "");
+    }
+    if (str_eq(status, "cancelled")) {
+        return fault(err, DOM_QEMU, OPERATION_ABORTED, "job '%s' canceled by client", operation);
+    }
+    if (str_eq(status, "pre-switchover") && r->stats != NULL && !r->stats->switched) {
+        r->stats->switched = true; /* it takes a moment to leave that state */
+        a = json_object_new_object();
+        (void)json_add_str(a, "state", "pre-switchover");
+        return monitor_run(r->qmp, "migrate-continue", a, NULL, err);
+    }
+    (void)lock_wait(&r->changed, loop_now_usec() + POLL_USEC);
+    return 0;
+}
+
+int migrate_wait(struct domain *d, const char *operation, struct err **err)
 {
     struct run *r = run_ref(run_of(d));
-    struct json_object *a;
-    int result = stats_begin(d, operation) != NULL ? 0 : -ENOMEM;
+    int result;
 
-    if (result == 0) {
-        result = set_pause(r, pause_before, err);
-    }
-    if (result == 0) {
-        a = json_object_new_object();
-        (void)json_add_i64(a, "max-bandwidth", INT64_MAX / 1024 / 1024 / 1024 * 1024 * 1024);
-        result = monitor_run(r->qmp, "migrate-set-parameters", a, NULL, err);
-    }
-    if (result == 0 && fd >= 0) {
-        a = json_object_new_object();
-        (void)json_add_str(a, "fdname", "migrate");
-        result = monitor_run_fd(r->qmp, "getfd", a, fd, MONITOR_WAIT_USEC, NULL, err);
-    }
-    if (result == 0) {
-        a = json_object_new_object();
-        (void)json_add_str(a, "uri", uri);
-        result = monitor_run(r->qmp, "migrate", a, NULL, err);
-    }
-    while (result == 0) {
-        AUTO_JSON struct json_object *o = NULL;
-        const char *status = "", *why = NULL;
-
-        if (r->domain == NULL) {
-            result = fault(err, DOM_QEMU, OPERATION_FAILED, "domain is not running");
-            break;
-        }
-        result = monitor_run(r->qmp, "query-migrate", NULL, &o, err);
-        if (result < 0) {
-            break;
-        }
-        status = json_str_or(o, "status", status);
-        why = json_str_or(o, "error-desc", why);
-        take_stats(r->stats, o);
-        if (str_eq(status, "completed")) {
-            break;
-        }
-        if (str_eq(status, "failed")) {
-            result = fault(err, DOM_QEMU, OPERATION_FAILED, "job '%s' failed%s%s", operation,
-                           why != NULL ? ": " : "", why != NULL ? why : "");
-            break;
-        }
-        if (str_eq(status, "cancelled")) {
-            result =
-                fault(err, DOM_QEMU, OPERATION_ABORTED, "job '%s' canceled by client", operation);
-            break;
-        }
-        if (str_eq(status, "pre-switchover")) {
-            a = json_object_new_object();
-            (void)json_add_str(a, "state", "pre-switchover");
-            result = monitor_run(r->qmp, "migrate-continue", a, NULL, err);
-            continue;
-        }
-        (void)lock_wait(&r->changed, loop_now_usec() + POLL_USEC);
-    }
-    if (r->domain != NULL) {
-        stats_end(d, result == 0, err != NULL && *err != NULL ? (*err)->text : NULL);
+    do {
+        result = look(r, operation, err);
+    } while (result == 0);
+    if (result == 2) {
+        r->migration = MIGRATION_POSTCOPY;
+    } else if (r->domain != NULL) {
+        stats_end(d, result > 0, err != NULL && *err != NULL ? (*err)->text : NULL);
     }
     run_unref(r);
-    return result;
+    return result > 0 ? 0 : result;
+}
+
+int migrate_run(struct domain *d, const char *uri, const char *operation, struct err **err)
+{
+    struct json_object *a;
+    int r;
+
+    if (stats_begin(d, operation) == NULL) {
+        return -ENOMEM;
+    }
+    a = json_object_new_object();
+    (void)json_add_str(a, "uri", uri);
+    r = monitor_run(run_of(d)->qmp, "migrate", a, NULL, err);
+    if (r < 0) {
+        stats_end(d, false, err != NULL && *err != NULL ? (*err)->text : NULL);
+        return r;
+    }
+    return migrate_wait(d, operation, err);
 }
 
 int migrate_to_fd(struct domain *d, int fd, const char *operation, struct err **err)
 {
-    return migrate_run(d, "fd:migrate", fd, operation, false, err);
+    struct run *run = run_of(d);
+    struct json_object *a = json_object_new_object();
+    int r = no_pause(run, err);
+
+    (void)json_add_i64(a, "max-bandwidth", INT64_MAX / 1024 / 1024 / 1024 * 1024 * 1024);
+    r = r == 0 ? monitor_run(run->qmp, "migrate-set-parameters", a, NULL, err)
+               : (json_object_put(a), r);
+    if (r == 0) {
+        a = json_object_new_object();
+        (void)json_add_str(a, "fdname", "migrate");
+        r = monitor_run_fd(run->qmp, "getfd", a, fd, MONITOR_WAIT_USEC, NULL, err);
+    }
+    return r == 0 ? migrate_run(d, "fd:migrate", operation, err) : r;
 }
 
 void migrate_cancel(struct domain *d)

@@ -188,6 +188,7 @@ void process_ended(struct run *r, int shutoff_reason, int stopped_detail)
     ports_give_back(r->vnc_port);
     ports_give_back(r->spice_port);
     ports_give_back(r->backup_port);
+    ports_give_back(r->migrate_port);
     (void)end_nics(d);
     if (r->dir != NULL) {
         remove_folder(r->dir);

@@ -10,6 +10,15 @@
 
 enum { VCPUS_TRACKED_MAX = 1024 };
 
+/* Where a move between hosts stands. */
+enum migration_state {
+    MIGRATION_NONE,
+    MIGRATION_INCOMING,     /* waiting for the state */
+    MIGRATION_POSTCOPY,     /* runs there, reads memory from here */
+    MIGRATION_DONE_RUNNING, /* all is there; it ran before */
+    MIGRATION_DONE_PAUSED,
+};
+
 struct run {
     unsigned refs;
     struct domain *domain; /* borrowed; NULL when the run is over */
@@ -37,7 +46,9 @@ struct run {
     struct list block_jobs;
     struct list net_names;
     /* Migration, save, dump as seen by events. */
-    int migration; /* enum migration_state */
+    enum migration_state migration;
+    uint64_t migrate_mib, migrate_downtime_msec; /* limits that were set; 0: none */
+    unsigned migrate_port;                       /* listening here */
     unsigned migration_pass;
     struct job_stats *stats;
     const char *job_operation;

@@ -29,6 +29,7 @@ struct job_stats {
     char *why; /* owned; NULL: no error */
     uint64_t start_usec, elapsed_msec, downtime_msec, setup_msec;
     bool downtime_known;
+    bool switched;                       /* the emulator was told to stop the guest for good */
     uint64_t done_processed, done_total; /* of the parts that are over */
     uint64_t total, remaining, processed, bps, iteration, constant, normal, normal_bytes,
         dirty_rate, page_size;
