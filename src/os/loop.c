@@ -69,7 +69,6 @@ static int on_wake(sd_event_source *src, int fd, uint32_t revents, void *arg)
         (void)sd_event_exit(loop->ev, loop->quit_code);
     }
     /* What these calls post themselves waits for the next round. */
-    list_init(&loop->due);
     while (!list_empty(&loop->calls)) {
         struct list *it = loop->calls.next;
 

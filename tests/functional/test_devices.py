@@ -51,3 +51,44 @@ def test_balloon(start):
         assert "gone" not in guest("dd if=/dev/urandom of=/tmp/x bs=1M count=60; md5sum /tmp/x > /tmp/s;"
                                    "md5sum -c /tmp/s || echo gone")
         guest.poweroff()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    path = tmp_path / "small.img"
+    path.write_bytes(b"")
+    os.truncate(path, 64 << 20)
+    return path
+
+
+def keeps_checksums(guest, disk, megabytes=8):
+    """A file system on the disk under load: what was written is read back after the caches went."""
+    guest(f"mke2fs -q {disk} > /dev/null; mount {disk} /mnt")
+    assert disk in guest("cat /proc/mounts")
+    guest(f"for i in 1 2 3 4; do dd if=/dev/urandom of=/mnt/$i bs=64k count={megabytes * 4} 2>/dev/null & done; wait")
+    guest("md5sum /mnt/? > /tmp/sums; umount /mnt; echo 3 > /proc/sys/vm/drop_caches; mount " + disk + " /mnt")
+    assert guest("md5sum -c /tmp/sums | grep -c OK") == "4"
+    guest("umount /mnt")
+
+
+@pytest.mark.parametrize("machine,controller", [("pc", "piix3-usb-uhci"), ("q35", "qemu-xhci"), ("pc", "nec-usb-xhci")])
+def test_usb(start, small_disk, machine, controller):
+    with start("-M", machine, "-device", f"{controller},id=usb", "-device", "usb-tablet,bus=usb.0,port=1",
+               "-drive", f"if=none,id=u,file={small_disk},format=raw", "-device", "usb-storage,bus=usb.0,drive=u") as guest:
+        guest.until("ls /dev", "sda")
+        assert "QEMU USB Tablet" in guest("cat /proc/bus/input/devices")
+        guest("event=/dev/input/$(sed -n '/USB Tablet/,/^$/s/.*\\(event[0-9]*\\).*/\\1/p' /proc/bus/input/devices)")
+        guest("dd if=$event of=/tmp/events bs=24 count=3 2> /dev/null < /dev/null & sleep 0.3")
+        guest.qmp("input-send-event", events=[{"type": "abs", "data": {"axis": "x", "value": 0x1234}},
+                                              {"type": "abs", "data": {"axis": "y", "value": 0x2345}}])
+        # type 3 (absolute), axis, value
+        text = guest.until("hexdump -v -e '8/2 \"%04x \" \"\\n\"' /tmp/events", "0003 0001")
+        assert "0003 0000 1234" in text and "0003 0001 2345" in text
+        keeps_checksums(guest, "/dev/sda", 1 if "uhci" in controller else 8)
+        if "xhci" in controller:  # which has a port left
+            guest.qmp("device_add", driver="usb-kbd", id="k")
+            guest.until("cat /proc/bus/input/devices", "QEMU USB Keyboard")
+            guest.qmp("device_del", id="k")
+            assert guest.qmp.event("DEVICE_DELETED")["device"] == "k"
+            guest.until("grep -c 'USB Keyboard' /proc/bus/input/devices", "0")
+        guest.poweroff()

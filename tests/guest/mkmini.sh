@@ -35,18 +35,18 @@ cat > tree/init <<'INIT'
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-echo /bin/mdev > /proc/sys/kernel/hotplug 2>/dev/null
+echo /bin/modprobe > /proc/sys/kernel/modprobe
 for pass in 1 2 3; do # a bus, what is on it, what that is made of
     for alias in $(find /sys/devices -name modalias -exec cat {} + | sort -u); do
         modprobe -b -q "$alias" 2>/dev/null
     done
 done
-for m in evdev sd_mod sr_mod sg usbhid hid_generic usb_storage ext4; do modprobe -q $m; done
+for m in evdev sd_mod sr_mod sg usbhid hid_generic usb_storage crc32c_generic ext4; do modprobe -q $m; done
 export PS1='mini# ' HOME=/ TERM=dumb
 dmesg -n 1
 echo mini-is-up
-setsid sh -c 'exec sh </dev/ttyS0 >/dev/ttyS0 2>&1'
-poweroff -f
+setsid sh -c 'exec sh -l -i </dev/ttyS0 >/dev/ttyS0 2>&1'
+echo shell-ended $?; dmesg | tail -3; poweroff -f
 INIT
 chmod +x tree/init
 (cd tree && find . | cpio --quiet -o -H newc) | gzip -1 > initrd.img

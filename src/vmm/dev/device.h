@@ -21,6 +21,7 @@ struct keyval;
 struct machine;
 struct pci_class;
 struct state_stream;
+struct usb_class;
 struct virtio_class;
 
 /* A piece of a device's state, for savevm and migration: members that are plain bytes. */
@@ -62,6 +63,7 @@ struct device_class {
     void (*destroy)(struct device *dev);
     const struct virtio_class *virtio; /* a virtio device seen through a transport */
     const struct pci_class *pci;       /* a function on a PCI bus */
+    const struct usb_class *usb;       /* a USB device */
     /* Something firmware can boot from (takes bootindex=): its path below the bus, as Open
      * Firmware writes it, into buf. */
     void (*boot_path)(const struct device *dev, char *buf, size_t len);

@@ -43,6 +43,17 @@ extern const struct device_class piix4_pm_class;
 extern const struct device_class mch_class;
 extern const struct device_class ich9_lpc_class;
 extern const struct device_class ich9_smb_class;
+extern const struct device_class piix3_uhci_class;
+extern const struct device_class piix4_uhci_class;
+extern const struct device_class ich9_uhci1_class;
+extern const struct device_class ich9_uhci2_class;
+extern const struct device_class ich9_uhci3_class;
+extern const struct device_class qemu_xhci_class;
+extern const struct device_class nec_xhci_class;
+extern const struct device_class usb_tablet_class;
+extern const struct device_class usb_mouse_class;
+extern const struct device_class usb_kbd_class;
+extern const struct device_class usb_storage_class;
 
 const struct device_class *const device_classes[] = {
     &virtio_blk_class,    &virtio_blk_pci_class,
@@ -65,5 +76,17 @@ const struct device_class *const device_classes[] = {
     &pflash_class,        &i440fx_class,
     &piix3_class,         &piix4_pm_class,
     &mch_class,           &ich9_lpc_class,
-    &ich9_smb_class,      NULL,
+    &ich9_smb_class,
+    &piix3_uhci_class,
+    &piix4_uhci_class,
+    &ich9_uhci1_class,
+    &ich9_uhci2_class,
+    &ich9_uhci3_class,
+    &qemu_xhci_class,
+    &nec_xhci_class,
+    &usb_tablet_class,
+    &usb_mouse_class,
+    &usb_kbd_class,
+    &usb_storage_class,
+    NULL,
 };

@@ -56,6 +56,8 @@ int machine_new(struct loop *loop, struct machine **ret, struct err **err)
     list_init(&m->listeners);
     list_init(&m->pci_buses);
     list_init(&m->ide_buses);
+    list_init(&m->usb_buses);
+    list_init(&m->scsi_buses);
     list_init(&m->inputs);
     list_init(&m->retries);
     boot_init(&m->boot);

@@ -130,6 +130,8 @@ struct machine {
     uint64_t memory_slots[8];    /* bit n: the accelerator's slot MACHINE_FIRST_SLOT + n is used */
     char *data_dirs[MACHINE_MAX_DATA_DIRS]; /* owned: -L */
     unsigned n_data_dirs;
+    struct list usb_buses;    /* struct usb_bus.link */
+    struct list scsi_buses;   /* struct scsi_bus.link */
     struct list ide_buses;    /* struct ide_bus.link */
     struct list inputs;       /* struct input_handler.link */
     int pointer_x, pointer_y; /* last absolute position */
