@@ -6,6 +6,7 @@
  */
 #include "../tests/vmm/board.h"
 #include "base/bytes.h"
+#include "base/str.h"
 #include "vmm/dev/virtio/virtio.h"
 
 #include <string.h>
@@ -79,6 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         "virtio-rng-device",
         "virtio-serial-device",
         "virtio-balloon-device,free-page-reporting=on",
+        "virtio-scsi-device,num_queues=2",
+        "virtio-gpu-device",
         "virtio-fs-device,path=/usr/share/doc,tag=t,readonly=on",
     };
     struct device *dev;
@@ -89,6 +92,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     board_init(&b);
     dev = board_add(&b, devices[data[0] % (sizeof(devices) / sizeof(devices[0]))]);
+    if (dev != NULL && str_starts(dev->cls->name, "virtio-scsi")) {
+        assert(board_add(&b, "scsi-cd") != NULL); /* an empty drive, and an empty place */
+    }
     if (dev != NULL) {
         struct virtio_dev *vd = (struct virtio_dev *)dev;
         uint8_t *ram = gmem_map(&b.m->mem, 0, BOARD_RAM, true);

@@ -5,6 +5,7 @@ VIREO_MINI names a folder made by tests/guest/mkmini.sh; without it one is made.
 """
 import os
 import pathlib
+import time
 
 import pytest
 from mini import Mini, make
@@ -78,11 +79,13 @@ def test_usb(start, small_disk, machine, controller):
         guest.until("ls /dev", "sda")
         assert "QEMU USB Tablet" in guest("cat /proc/bus/input/devices")
         guest("event=/dev/input/$(sed -n '/USB Tablet/,/^$/s/.*\\(event[0-9]*\\).*/\\1/p' /proc/bus/input/devices)")
-        guest("dd if=$event of=/tmp/events bs=24 count=3 2> /dev/null < /dev/null & sleep 0.3")
+        guest.child.sendline("echo listening; dd if=$event bs=24 count=3 2> /dev/null | hexdump -v -e '8/2 \"%04x \" \"\\n\"'")
+        guest.child.expect("listening\r*\n")
+        time.sleep(0.5)
         guest.qmp("input-send-event", events=[{"type": "abs", "data": {"axis": "x", "value": 0x1234}},
                                               {"type": "abs", "data": {"axis": "y", "value": 0x2345}}])
-        # type 3 (absolute), axis, value
-        text = guest.until("hexdump -v -e '8/2 \"%04x \" \"\\n\"' /tmp/events", "0003 0001")
+        guest.child.expect("mini# ")
+        text = guest.child.before
         assert "0003 0000 1234" in text and "0003 0001 2345" in text
         keeps_checksums(guest, "/dev/sda", 1 if "uhci" in controller else 8)
         if "xhci" in controller:  # which has a port left
@@ -91,4 +94,30 @@ def test_usb(start, small_disk, machine, controller):
             guest.qmp("device_del", id="k")
             assert guest.qmp.event("DEVICE_DELETED")["device"] == "k"
             guest.until("grep -c 'USB Keyboard' /proc/bus/input/devices", "0")
+        guest.poweroff()
+
+
+def test_virtio_scsi(start, small_disk):
+    with start("-M", "q35", "-device", "virtio-scsi-pci,id=s", "-drive", f"if=none,id=u,file={small_disk},format=raw",
+               "-device", "scsi-hd,drive=u,id=d0,serial=abc", "-device", "scsi-cd,scsi-id=5") as guest:
+        assert "/dev/sr0" in guest("ls /dev/sd* /dev/sr*")
+        keeps_checksums(guest, "/dev/sda")
+        guest.qmp("device_del", id="d0")
+        assert guest.qmp.event("DEVICE_DELETED")["device"] == "d0"
+        guest.until("ls /dev/sda 2>&1", "No such")
+        guest.qmp("device_add", driver="scsi-hd", id="d1", drive="u", lun=3, bus="s.0", **{"scsi_id": 2})
+        guest.until("ls -d /sys/class/scsi_disk/*", "0:2:3")
+        guest.poweroff()
+
+
+def test_virtio_vga(start, tmp_path):
+    with start("-M", "q35", "-device", "virtio-vga,id=video0,xres=1024,yres=768") as guest:
+        guest.until("cat /sys/class/drm/card0-Virtual-1/modes", "1024x768")
+        guest("cat /dev/zero > /dev/fb0; sleep 0.5")
+        guest.qmp("screendump", filename=f"{tmp_path}/black.ppm")
+        guest("tr '\\0' '\\377' < /dev/zero | head -c 3145728 > /dev/fb0; sleep 0.5")
+        guest.qmp("screendump", filename=f"{tmp_path}/white.ppm")
+        black, white = ((tmp_path / f"{name}.ppm").read_bytes() for name in ("black", "white"))
+        assert black.startswith(b"P6\n1024 768\n") and len(white) == len(black)
+        assert black.count(b"\xff") < len(black) // 10 and white.count(b"\xff") > len(white) * 9 // 10
         guest.poweroff()

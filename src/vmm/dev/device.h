@@ -67,6 +67,8 @@ struct device_class {
     /* Something firmware can boot from (takes bootindex=): its path below the bus, as Open
      * Firmware writes it, into buf. */
     void (*boot_path)(const struct device *dev, char *buf, size_t len);
+    /* The PCI function whose bus it sits on; NULL: none, or it is one. */
+    const struct device *(*boot_parent)(const struct device *dev);
     /* What savevm keeps, and what to do once it is back. */
     const struct state_field *fields;
     void (*pre_save)(struct device *dev);

@@ -50,6 +50,13 @@ extern const struct device_class ich9_uhci2_class;
 extern const struct device_class ich9_uhci3_class;
 extern const struct device_class qemu_xhci_class;
 extern const struct device_class nec_xhci_class;
+extern const struct device_class virtio_gpu_class;
+extern const struct device_class virtio_gpu_pci_class;
+extern const struct device_class virtio_vga_class;
+extern const struct device_class virtio_scsi_class;
+extern const struct device_class virtio_scsi_pci_class;
+extern const struct device_class scsi_hd_class;
+extern const struct device_class scsi_cd_class;
 extern const struct device_class usb_tablet_class;
 extern const struct device_class usb_mouse_class;
 extern const struct device_class usb_kbd_class;
@@ -84,6 +91,13 @@ const struct device_class *const device_classes[] = {
     &ich9_uhci3_class,
     &qemu_xhci_class,
     &nec_xhci_class,
+    &virtio_gpu_class,
+    &virtio_gpu_pci_class,
+    &virtio_vga_class,
+    &virtio_scsi_class,
+    &virtio_scsi_pci_class,
+    &scsi_hd_class,
+    &scsi_cd_class,
     &usb_tablet_class,
     &usb_mouse_class,
     &usb_kbd_class,

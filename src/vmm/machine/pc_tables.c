@@ -89,13 +89,15 @@ struct candidate {
 static void device_path(const struct device *dev, struct strbuf *out)
 {
     char own[128] = "";
+    const struct device *parent =
+        dev->cls->boot_parent != NULL ? dev->cls->boot_parent(dev) : NULL;
     const struct pci_bus *bus = NULL;
     unsigned bridges[8];
     unsigned n = 0;
 
     strbuf_puts(out, "/pci@i0cf8/");
-    if (dev->cls->pci != NULL) {
-        bus = ((const struct pci_dev *)dev)->bus;
+    if (dev->cls->pci != NULL || parent != NULL) {
+        bus = ((const struct pci_dev *)(parent != NULL ? parent : dev))->bus;
     }
     for (; bus != NULL && bus->bridge != NULL && n < 8; bus = bus->bridge->bus) {
         bridges[n++] = bus->bridge->devfn;
@@ -103,6 +105,13 @@ static void device_path(const struct device *dev, struct strbuf *out)
     while (n-- > 0) {
         strbuf_printf(out, (bridges[n] & 7) != 0 ? "pci-bridge@%x,%x/" : "pci-bridge@%x/",
                       bridges[n] >> 3, bridges[n] & 7);
+    }
+    if (parent != NULL) {
+        unsigned devfn = ((const struct pci_dev *)parent)->devfn;
+        const char *kind = ((const struct pci_dev *)parent)->config[PCI_CLASS + 1] == 0x0c ? "usb"
+                                                                                           : "scsi";
+
+        strbuf_printf(out, (devfn & 7) != 0 ? "%s@%x,%x/" : "%s@%x/", kind, devfn >> 3, devfn & 7);
     }
     dev->cls->boot_path(dev, own, sizeof(own));
     strbuf_puts(out, own);

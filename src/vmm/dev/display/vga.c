@@ -8,6 +8,8 @@
  */
 #include "vmm/dev/display/vga.h"
 
+#include "vmm/state/stream.h"
+
 #include "base/bytes.h"
 
 #include <errno.h>
@@ -792,7 +794,8 @@ void vga_reset(struct vga *v)
     v->vbe_index = 0;
 }
 
-void vga_sanitize(struct vga *v)
+/* Registers that came from outside are brought into range. */
+static void sanitize(struct vga *v)
 {
     v->sr_index &= 7;
     v->gr_index &= 0xf;
@@ -814,7 +817,7 @@ int vga_add_legacy(struct vga *v, struct err **err)
     return r == 0 ? iobus_add(pio, 0x1ce, 2, &vbe_io, v, "vbe", err) : r;
 }
 
-const struct state_field vga_fields[] = {
+static const struct state_field vga_fields[] = {
     FIELD(struct vga, sr_index),  FIELD(struct vga, gr_index),
     FIELD(struct vga, ar_index),  FIELD(struct vga, cr_index),
     FIELD(struct vga, misc),      FIELD(struct vga, st01),
@@ -827,3 +830,20 @@ const struct state_field vga_fields[] = {
     FIELD(struct vga, latch),     FIELD(struct vga, vbe_index),
     FIELD(struct vga, vbe),       FIELD_END,
 };
+
+void vga_save(const struct vga *v, struct state_stream *s)
+{
+    for (const struct state_field *f = vga_fields; f->name != NULL; f++) {
+        state_put_record(s, f->name, (const uint8_t *)v + f->offset, f->size);
+    }
+    state_put_record(s, "vram", v->vram, v->vram_bytes);
+}
+
+void vga_load(struct vga *v, struct state_stream *s)
+{
+    for (const struct state_field *f = vga_fields; f->name != NULL; f++) {
+        state_get_record(s, f->name, (uint8_t *)v + f->offset, f->size);
+    }
+    state_get_record(s, "vram", v->vram, v->vram_bytes);
+    sanitize(v);
+}

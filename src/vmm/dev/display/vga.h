@@ -45,8 +45,6 @@ int vga_init(struct vga *v, struct machine *m, struct device *dev, uint64_t vram
              struct err **err) MUST_CHECK;
 void vga_done(struct vga *v);
 void vga_reset(struct vga *v);
-/* Registers that came from outside are brought into range. */
-void vga_sanitize(struct vga *v);
 /* Claims the ports and the window at 0xa0000; arg of the regions is v. */
 int vga_add_legacy(struct vga *v, struct err **err) MUST_CHECK;
 /* The same registers in a memory BAR: ports from 0x3c0 at 0x400, VBE at 0x500. */
@@ -55,4 +53,6 @@ void vga_mmio_write(struct vga *v, uint64_t off, uint64_t value, unsigned size);
 /* Draws into the display. */
 void vga_refresh(void *vga);
 
-extern const struct state_field vga_fields[]; /* relative to struct vga */
+/* Registers and video memory. */
+void vga_save(const struct vga *v, struct state_stream *s);
+void vga_load(struct vga *v, struct state_stream *s);

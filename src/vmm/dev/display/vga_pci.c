@@ -3,7 +3,6 @@
 #include "base/bytes.h"
 #include "vmm/bus/pci/pci.h"
 #include "vmm/dev/display/vga.h"
-#include "vmm/state/stream.h"
 
 #include <errno.h>
 
@@ -73,25 +72,14 @@ static void vga_pci_done(struct pci_dev *pd)
     vga_done(&((struct vga_pci *)pd)->vga);
 }
 
-static void vga_save(struct device *dev, struct state_stream *s)
+static void save_more(struct device *dev, struct state_stream *s)
 {
-    struct vga_pci *p = (struct vga_pci *)dev;
-
-    for (const struct state_field *f = vga_fields; f->name != NULL; f++) {
-        state_put_record(s, f->name, (const uint8_t *)&p->vga + f->offset, f->size);
-    }
-    state_put_record(s, "vram", p->vga.vram, p->vga.vram_bytes);
+    vga_save(&((struct vga_pci *)dev)->vga, s);
 }
 
-static void vga_load(struct device *dev, struct state_stream *s)
+static void load_more(struct device *dev, struct state_stream *s)
 {
-    struct vga_pci *p = (struct vga_pci *)dev;
-
-    for (const struct state_field *f = vga_fields; f->name != NULL; f++) {
-        state_get_record(s, f->name, (uint8_t *)&p->vga + f->offset, f->size);
-    }
-    state_get_record(s, "vram", p->vga.vram, p->vga.vram_bytes);
-    vga_sanitize(&p->vga);
+    vga_load(&((struct vga_pci *)dev)->vga, s);
 }
 
 static const struct pci_class vga_class_pci = {
@@ -111,7 +99,7 @@ const struct device_class vga_class = {
     .opts = vga_opts,
     .size = sizeof(struct vga_pci),
     .pci = &vga_class_pci,
-    .save_more = vga_save,
-    .load_more = vga_load,
+    .save_more = save_more,
+    .load_more = load_more,
     PCI_DEVICE_CALLBACKS,
 };

@@ -278,6 +278,13 @@ static void storage_boot_path(const struct device *dev, char *buf, size_t len)
     (void)snprintf(buf, len, "storage@%x/channel@0/disk@0,0", s->ud.port + 1);
 }
 
+static const struct device *storage_boot_parent(const struct device *dev)
+{
+    const struct usb_bus *bus = ((const struct usb_dev *)dev)->bus;
+
+    return bus != NULL ? bus->arg : NULL;
+}
+
 /* The machine is saved when nothing is in flight, but a command may be between its packets. */
 static void storage_save_more(struct device *dev, struct state_stream *st)
 {
@@ -348,6 +355,7 @@ const struct device_class usb_storage_class = {
     .size = sizeof(struct storage),
     .usb = &storage_usb,
     .boot_path = storage_boot_path,
+    .boot_parent = storage_boot_parent,
     .fields = storage_fields,
     .save_more = storage_save_more,
     .load_more = storage_load_more,
