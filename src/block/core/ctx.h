@@ -22,6 +22,7 @@ struct block_ctx {
     void *secret_arg;
     block_tls_fn *tls;
     void *tls_arg;
+    struct list throttle_groups; /* filter/throttle.c's */
 
     /* io_uring: loop's thread only. */
     bool has_ring;
@@ -41,7 +42,7 @@ struct block_ctx {
     int finished_event; /* owned */
     struct loop_source *finished_source;
     pthread_t workers[BLOCK_WORKERS];
-    unsigned n_workers;   /* loop's thread only */
+    unsigned n_workers; /* loop's thread only */
     unsigned idle_workers;
     unsigned in_flight; /* loop's thread only */
 };

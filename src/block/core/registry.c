@@ -2,6 +2,10 @@
 /* registry.c - the block drivers. */
 #include "block/core/block.h"
 
+extern const struct block_driver block_blkdebug;
+extern const struct block_driver block_blklogwrites;
+extern const struct block_driver block_blkverify;
+extern const struct block_driver block_copy_on_read;
 extern const struct block_driver block_file;
 extern const struct block_driver block_host_cdrom;
 extern const struct block_driver block_host_device;
@@ -13,14 +17,18 @@ extern const struct block_driver block_qcow;
 extern const struct block_driver block_qcow2;
 extern const struct block_driver block_qed;
 extern const struct block_driver block_raw;
+extern const struct block_driver block_throttle;
 extern const struct block_driver block_vdi;
 extern const struct block_driver block_vhdx;
 extern const struct block_driver block_vmdk;
 extern const struct block_driver block_vpc;
 
 const struct block_driver *const block_drivers[] = {
-    &block_file,  &block_host_cdrom, &block_host_device, &block_host_floppy,
-    &block_luks,  &block_nbd,        &block_parallels,   &block_qcow,
-    &block_qcow2, &block_qed,        &block_raw,         &block_vdi,
-    &block_vhdx,  &block_vmdk,       &block_vpc,         NULL,
+    &block_blkdebug,     &block_blklogwrites, &block_blkverify,
+    &block_copy_on_read, &block_file,         &block_host_cdrom,
+    &block_host_device,  &block_host_floppy,  &block_luks,
+    &block_nbd,          &block_parallels,    &block_qcow,
+    &block_qcow2,        &block_qed,          &block_raw,
+    &block_throttle,     &block_vdi,          &block_vhdx,
+    &block_vmdk,         &block_vpc,          NULL,
 };

@@ -6,6 +6,7 @@
 #include "block/core/ctx.h"
 
 #include "base/bytes.h"
+#include "block/filter/throttle.h"
 #include "os/loop.h"
 
 #include <errno.h>
@@ -309,6 +310,7 @@ int block_ctx_new(struct loop *loop, struct block_ctx **ret, struct err **err)
     }
     ctx->loop = loop;
     ctx->ring_event = ctx->finished_event = -1;
+    list_init(&ctx->throttle_groups);
     list_init(&ctx->ring_waiting);
     list_init(&ctx->work);
     list_init(&ctx->finished);
@@ -389,6 +391,7 @@ struct block_ctx *block_ctx_free(struct block_ctx *ctx)
     }
     close_fdp(&ctx->ring_event);
     close_fdp(&ctx->finished_event);
+    throttle_groups_free(ctx);
     (void)pthread_mutex_destroy(&ctx->lock);
     (void)pthread_cond_destroy(&ctx->work_cond);
     free(ctx);

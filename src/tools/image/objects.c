@@ -2,6 +2,7 @@
 #include "tools/image/objects.h"
 
 #include "base/str.h"
+#include "block/filter/throttle.h"
 #include "codec/keyval.h"
 #include "os/fd.h"
 
@@ -21,6 +22,7 @@ struct object {
 };
 
 struct objects {
+    struct block_ctx *ctx; /* borrowed */
     struct object list[MAX_OBJECTS];
     unsigned n;
 };
@@ -67,6 +69,7 @@ int objects_new(struct block_ctx *ctx, struct objects **ret, struct err **err)
     if (*ret == NULL) {
         return err_set(err, ENOMEM, "no memory");
     }
+    (*ret)->ctx = ctx;
     block_ctx_set_secrets(ctx, find_secret, *ret);
     block_ctx_set_tls(ctx, find_dir, *ret);
     return 0;
@@ -161,9 +164,16 @@ int objects_add(struct objects *o, const char *text, struct err **err)
         r = keyval_get_bool(kv, "verify-peer", true, &new->verify_peer, err);
         new->dir = dir != NULL ? strdup(dir) : NULL;
         r = r < 0 || dir != NULL ? r : err_set(err, EINVAL, "tls-creds-x509: dir= is missing");
+    } else if (str_eq(type, "throttle-group")) {
+        struct throttle_limits limits = { 0 };
+
+        r = throttle_parse(kv, &limits, err);
+        r = r == 0 ? throttle_group_set(o->ctx, id, &limits, err) : r;
     } else {
         r = err_set(err, EINVAL,
-                    "Invalid parameter '%s': objects here are 'secret' and 'tls-creds-x509'", type);
+                    "Invalid parameter '%s': objects here are 'secret', 'tls-creds-x509' and "
+                    "'throttle-group'",
+                    type);
     }
     return r == 0 ? keyval_check_used(kv, err) : r;
 }

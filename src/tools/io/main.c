@@ -20,7 +20,8 @@ int64_t io_number(const char *text)
     int r = opt_parse_size(text, &n);
 
     if (r < 0 || n > INT64_MAX) {
-        printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
+        printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n",
+               text);
         return r < 0 ? r : -ERANGE;
     }
     return (int64_t)n;
@@ -45,7 +46,8 @@ const char *io_size_text(double v, char buf[32])
     return buf;
 }
 
-void io_report(const char *verb, double secs, uint64_t off, uint64_t count, uint64_t total, bool short_form)
+void io_report(const char *verb, double secs, uint64_t off, uint64_t count, uint64_t total,
+               bool short_form)
 {
     char done[32];
     char rate[32];
@@ -56,10 +58,10 @@ void io_report(const char *verb, double secs, uint64_t off, uint64_t count, uint
                (int)(secs / 60) % 60, secs, per, secs > 0 ? 1 / secs : 0);
         return;
     }
-    printf("%s %llu/%llu bytes at offset %llu\n", verb, (unsigned long long)total, (unsigned long long)count,
-           (unsigned long long)off);
-    printf("%s, 1 ops; %05.2f sec (%s/sec and %.4f ops/sec)\n", io_size_text((double)total, done), secs,
-           io_size_text(per, rate), secs > 0 ? 1 / secs : 0);
+    printf("%s %llu/%llu bytes at offset %llu\n", verb, (unsigned long long)total,
+           (unsigned long long)count, (unsigned long long)off);
+    printf("%s, 1 ops; %05.2f sec (%s/sec and %.4f ops/sec)\n", io_size_text((double)total, done),
+           secs, io_size_text(per, rate), secs > 0 ? 1 / secs : 0);
 }
 
 static int add_flags(struct io *io, struct keyval *kv)
@@ -151,8 +153,8 @@ static int run_line(struct io *io, const char *line)
     const struct io_command *c;
     int argc = 0;
 
-    for (char *p = copy != NULL ? strtok_r(copy, " \t\n", &save) : NULL; p != NULL && argc < MAX_ARGS;
-         p = strtok_r(NULL, " \t\n", &save)) {
+    for (char *p = copy != NULL ? strtok_r(copy, " \t\n", &save) : NULL;
+         p != NULL && argc < MAX_ARGS; p = strtok_r(NULL, " \t\n", &save)) {
         argv[argc++] = p;
     }
     argv[argc] = NULL;
@@ -175,8 +177,8 @@ static int run_line(struct io *io, const char *line)
         return -EINVAL;
     }
     if (argc - 1 < c->min_args || (c->max_args >= 0 && argc - 1 > c->max_args)) {
-        (void)fprintf(stderr, "bad argument count %d to %s, expected %d%s arguments\n", argc - 1, argv[0], c->min_args,
-                      c->max_args != c->min_args ? " or more" : "");
+        (void)fprintf(stderr, "bad argument count %d to %s, expected %d%s arguments\n", argc - 1,
+                      argv[0], c->min_args, c->max_args != c->min_args ? " or more" : "");
         return -EINVAL;
     }
     optind = 0;
@@ -209,7 +211,7 @@ static void usage(void)
 {
     printf("Usage: vireo-io [OPTIONS]... [-c STRING]... [file]\n"
            "Reads and writes a disk image as commands say\n\n"
-           "  --object OBJECTDEF   define a 'secret' or 'tls-creds-x509'\n"
+           "  --object OBJECTDEF   define a 'secret', 'tls-creds-x509' or 'throttle-group'\n"
            "  --image-opts         treat file as option string\n"
            "  -c, --cmd STRING     execute command with its arguments\n"
            "  -f, --format FMT     the image's format\n"

@@ -67,7 +67,7 @@ static void usage(void)
         "                            export this image too (may be repeated)\n\n"
         "General purpose options:\n"
         "  -L, --list                list the exports of another server\n"
-        "      --object OBJECTDEF    define a 'secret' or 'tls-creds-x509'\n"
+        "      --object OBJECTDEF    define a 'secret', 'tls-creds-x509' or 'throttle-group'\n"
         "      --tls-creds=ID        TLS with the credentials of an earlier --object\n"
         "      --tls-hostname=NAME   with -L: the name in the server's certificate\n"
         "      --fork                go to the background when clients can connect\n"

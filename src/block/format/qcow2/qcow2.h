@@ -262,6 +262,8 @@ int qcow2_free_entry(struct qcow2 *q, uint64_t entry) MUST_CHECK;
 unsigned qcow2_block_get(const struct qcow2 *q, const uint8_t *block, uint64_t i, uint64_t *ret);
 void qcow2_block_put(const struct qcow2 *q, uint8_t *block, uint64_t i, uint64_t value);
 int qcow2_mark_dirty(struct qcow2 *q) MUST_CHECK;
+/* The header's mark that refcounts are to be counted anew, on disk. */
+int qcow2_put_dirty(struct qcow2 *q, bool dirty) MUST_CHECK;
 
 /* cluster.c */
 struct qcow2_entry {

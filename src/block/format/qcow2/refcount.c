@@ -305,20 +305,30 @@ int qcow2_refcount_add(struct qcow2 *q, uint64_t off, uint64_t len, int delta)
     return 0;
 }
 
+int qcow2_put_dirty(struct qcow2 *q, bool dirty)
+{
+    uint64_t incompat =
+        dirty ? q->incompat | QCOW2_INCOMPAT_DIRTY : q->incompat & ~QCOW2_INCOMPAT_DIRTY;
+    uint8_t raw[8];
+    int r;
+
+    be64_put(raw, incompat);
+    r = block_pwrite_sync(q->node.file, raw, sizeof(raw), 72);
+    if (r == 0) {
+        q->incompat = incompat;
+    }
+    return r;
+}
+
 int qcow2_mark_dirty(struct qcow2 *q)
 {
-    uint8_t raw[8];
     int r;
 
     if (!q->lazy || q->dirty_set || q->closing) {
         return 0;
     }
-    be64_put(raw, q->incompat | QCOW2_INCOMPAT_DIRTY);
-    r = block_pwrite_sync(q->node.file, raw, sizeof(raw), 72);
-    if (r == 0) {
-        q->incompat |= QCOW2_INCOMPAT_DIRTY;
-        q->dirty_set = true;
-    }
+    r = qcow2_put_dirty(q, true);
+    q->dirty_set = r == 0;
     return r;
 }
 

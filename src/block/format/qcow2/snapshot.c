@@ -340,7 +340,9 @@ static int write_active_l1(struct qcow2 *q)
     return r == 0 ? qcow2_barrier(q) : r;
 }
 
-/* Everything cached on disk, nobody reading or writing. */
+/* Everything cached on disk, nobody reading or writing. Refcounts and the flags that go with them
+ * lie in different places: while they change, the header says so, and who finds that after a crash
+ * counts anew. (Version 2 has no place for it.) */
 static int begin(struct qcow2 *q, struct qcow2_range *range)
 {
     int r;
@@ -351,14 +353,26 @@ static int begin(struct qcow2 *q, struct qcow2_range *range)
     for (int i = 0; r == 0 && i < 2; i++) {
         r = qcow2_write_tables(q);
     }
+    if (r == 0 && q->version >= 3 && !q->dirty_set) {
+        return qcow2_put_dirty(q, true);
+    }
     return r == 0 ? qcow2_barrier(q) : r;
 }
 
-static void end(struct qcow2 *q, struct qcow2_range *range)
+/* result: of what was done; after a failure in the midst of it the mark stays. */
+static int end(struct qcow2 *q, struct qcow2_range *range, int result)
 {
     q->byte_off = 0;
+    for (int i = 0; result == 0 && i < 2; i++) {
+        result = qcow2_write_tables(q);
+    }
+    if (result == 0 && q->version >= 3 && !q->dirty_set) {
+        result = qcow2_barrier(q);
+        result = result == 0 ? qcow2_put_dirty(q, false) : result;
+    }
     qcow2_range_release(q, range);
     (void)pthread_mutex_unlock(&q->lock);
+    return result;
 }
 
 /* ---- the calls ---- */
@@ -503,10 +517,7 @@ int qcow2_snapshot_create(struct block_node *node, struct block_snapshot *sn, st
             r = qcow2_write_tables(q);
         }
     }
-    if (r == 0) {
-        r = qcow2_write_tables(q);
-    }
-    end(q, &range);
+    r = end(q, &range, r);
     return r < 0 ? err_set(err, -r, "Could not create snapshot '%s': %s", sn->name, strerror(-r))
                  : block_flush(node);
 }
@@ -569,9 +580,10 @@ int qcow2_snapshot_goto(struct block_node *node, const char *id, struct err **er
     r = begin(q, &range);
     i = find(q, id);
     if (r == 0) {
-        r = i >= 0 ? go_to(q, &q->snapshots[i], err) : -ENOENT;
+        r = i >= 0 ? go_to(q, &q->snapshots[i], err) : 0;
     }
-    end(q, &range);
+    r = end(q, &range, r);
+    r = r == 0 && i < 0 ? -ENOENT : r;
     if (r == 0) {
         r = block_bitmaps_resize(node, q->size);
     }
@@ -596,7 +608,7 @@ int qcow2_snapshot_delete(struct block_node *node, const char *id, struct err **
                               QCOW2_MAX_L1_BYTES, "Snapshot L1 table", err);
     }
     if (r < 0) {
-        end(q, &range);
+        (void)end(q, &range, 0); /* nothing was changed */
         return err_set(err, -r, "Could not delete snapshot '%s': %s", id, strerror(-r));
     }
     sn = q->snapshots[i];
@@ -625,7 +637,7 @@ int qcow2_snapshot_delete(struct block_node *node, const char *id, struct err **
         free(sn.sn.name);
         free(sn.extra);
     }
-    end(q, &range);
+    r = end(q, &range, r);
     return r < 0 ? err_set(err, -r, "Could not delete snapshot '%s': %s", id, strerror(-r))
                  : block_flush(node);
 }
