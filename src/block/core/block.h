@@ -232,6 +232,7 @@ struct block_node {
     char *backing_file; /* owned: as the image names it, or NULL */
     char *backing_fmt;  /* owned */
     unsigned refs;
+    bool opened; /* the driver's open() has succeeded */
     bool read_only;
     bool direct;        /* cache.direct=on */
     bool no_flush;      /* cache.no-flush=on */

@@ -23,6 +23,10 @@ struct block_node *block_unref(struct block_node *node)
         return NULL;
     }
     assert(node->in_flight == 0);
+    /* What was written is on disk when the image is closed, as with QEMU. */
+    if (node->opened) {
+        (void)block_flush(node);
+    }
     node->drv->close(node);
     while (!list_empty(&node->bitmaps)) {
         block_bitmap_remove(node, CONTAINER_OF(node->bitmaps.next, struct block_bitmap, link));

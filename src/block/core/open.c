@@ -123,6 +123,7 @@ static int open_driver(struct block_ctx *ctx, const struct block_driver *drv, st
         (void)block_unref(node);
         return r;
     }
+    node->opened = true;
     *ret = node;
     return 0;
 }

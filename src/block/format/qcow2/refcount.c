@@ -378,6 +378,9 @@ static int try_alloc(struct qcow2 *q, uint64_t max, bool exact, uint64_t *ret_fi
         }
         at = first + n;
     }
+    if (first == 0) {
+        return qcow2_corrupt(q, "the header's cluster is counted as free");
+    }
     /* The highest cluster that a standard entry can name. */
     if (first + n > QCOW2_OFFSET_MASK >> q->cluster_bits) {
         return -EFBIG;

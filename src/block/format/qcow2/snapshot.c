@@ -125,17 +125,17 @@ int qcow2_read_snapshots(struct qcow2 *q, struct err **err)
     for (unsigned i = 0; i < n; i++) {
         int r;
 
+        q->n_snapshots = i;
         /* Behind the end there is nothing: such an entry would be empty, and the next one, too. */
         if (file_len < 0 || at >= (uint64_t)file_len) {
             return err_set(err, EINVAL, "Snapshot table lies behind the end of the file");
         }
+        q->n_snapshots = i + 1; /* what is half read is freed by close */
         r = parse_one(q, at, &q->snapshots[i], &at, err);
         if (r < 0) {
-            q->n_snapshots = i + 1;
             return r;
         }
         if (at - q->snapshots_offset > QCOW2_MAX_SNAPSHOT_BYTES) {
-            q->n_snapshots = i + 1;
             return err_set(err, EFBIG, "Snapshot table is too big");
         }
     }

@@ -90,7 +90,8 @@ static int open_file(struct vmdk *v, struct keyval *opts, const char *name, stru
     if (r < 0 || key == NULL) {
         return r < 0 ? r : -ENOMEM;
     }
-    if (str_starts(name, "json:") || (base == NULL && *name != '/')) {
+    /* What the text names is a file where the image is one: it cannot make us connect somewhere. */
+    if (block_has_protocol(name) || (base == NULL && *name != '/')) {
         return err_set(err, EINVAL, "the extent '%s' cannot be found from here", name);
     }
     path = base != NULL ? block_path_combine(base, name) : strdup(name);
