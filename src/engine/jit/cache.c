@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static uint64_t mix(uint64_t x)
@@ -165,6 +166,7 @@ void jit_reset(struct jit *j)
     j->cold.p = j->emit.end;
     j->n_blocks = j->n_sites = j->n_pages = j->n_tokens = 0;
     j->n_modes = 0;
+    memset(j->mapped, 0, sizeof j->mapped);
     memset(j->hash, 0, sizeof j->hash);
     memset(j->page, 0, sizeof j->page);
     memset(j->token, 0, sizeof j->token);
@@ -184,6 +186,8 @@ int jit_mode_index(struct jit *j, uint32_t mode)
     if (j->n_modes == JIT_MODES)
         return -1;
     uint64_t *table = jit_table(j->cpu, j->n_modes), miss = (uintptr_t)jit_rx(j, j->t_miss);
+    (void)madvise(table, JIT_TABLE_SLOTS * sizeof *table, MADV_HUGEPAGE);
+    (void)madvise(table, JIT_TABLE_SLOTS * sizeof *table, MADV_POPULATE_WRITE);
     for (uint64_t i = 0; i <= j->cpu->scratch[SCR_JUMP_MASK]; i++)
         table[i] = miss;
     j->mode[j->n_modes] = mode;

@@ -3,6 +3,7 @@
  * code.c - executable memory (one memfd mapped twice, so that no page is writable and executable),
  * the region around struct cpu, and the thunks between C and compiled code.
  */
+#include "base/bytes.h"
 #include "engine/jit/tr.h"
 
 #include <errno.h>
@@ -10,16 +11,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ARITH = FL_ARITH, GUARD_BYTES = 64 << 10 };
+enum { ARITH = FL_ARITH, GUARD_BYTES = 64 << 10, HUGE_PAGE = 2 << 20 };
 
 static size_t cpu_bytes(void)
 {
     return (sizeof(struct cpu) + 4095) & ~(size_t)4095;
 }
 
+/* Each TLB table and each jump table is one huge page, if the host has them. */
 int32_t jit_table_offset(unsigned mode_index)
 {
-    return (int32_t)(cpu_bytes() + mode_index * (JIT_TABLE_SLOTS * sizeof(uint64_t)));
+    size_t tlb = offsetof(struct cpu, tlb.slot);
+
+    return (int32_t)(tlb + round_up_u64(cpu_bytes() - tlb, HUGE_PAGE) +
+                     mode_index * (JIT_TABLE_SLOTS * sizeof(uint64_t)));
 }
 
 static size_t region_bytes(void)
@@ -27,17 +32,33 @@ static size_t region_bytes(void)
     return GUARD_BYTES + JIT_STACK_BYTES + (size_t)jit_table_offset(JIT_MODES);
 }
 
-void *jit_cpu_alloc(void)
+/* Address space in which byte off is at the start of a huge page; NULL: there is none. */
+static uint8_t *reserve_aligned(size_t bytes, size_t off)
 {
-    uint8_t *p = mmap(NULL, region_bytes(), PROT_READ | PROT_WRITE,
+    uint8_t *p = mmap(NULL, bytes + HUGE_PAGE, PROT_NONE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    if (mprotect(p, GUARD_BYTES, PROT_NONE) != 0) {
+    size_t skip = -(uintptr_t)(p + off) % HUGE_PAGE;
+    if (skip > 0)
+        (void)munmap(p, skip);
+    if (skip < HUGE_PAGE)
+        (void)munmap(p + skip + bytes, HUGE_PAGE - skip);
+    return p + skip;
+}
+
+void *jit_cpu_alloc(void)
+{
+    size_t before = GUARD_BYTES + JIT_STACK_BYTES;
+    uint8_t *p = reserve_aligned(region_bytes(), before + offsetof(struct cpu, tlb.slot));
+
+    if (p == NULL)
+        return NULL;
+    if (mprotect(p + GUARD_BYTES, region_bytes() - GUARD_BYTES, PROT_READ | PROT_WRITE) != 0) {
         (void)munmap(p, region_bytes());
         return NULL;
     }
-    return p + GUARD_BYTES + JIT_STACK_BYTES;
+    return p + before;
 }
 
 void jit_cpu_free(void *cpu)
@@ -262,6 +283,13 @@ static void make_thunks(struct jit *j)
     j->code_start = e->p;
 }
 
+static uint8_t *map_view(int fd, int prot)
+{
+    uint8_t *at = reserve_aligned(JIT_CODE_BYTES, 0);
+
+    return at != NULL ? mmap(at, JIT_CODE_BYTES, prot, MAP_SHARED | MAP_FIXED, fd, 0) : MAP_FAILED;
+}
+
 int jit_code_init(struct jit *j)
 {
     int fd = memfd_create("vireo-code", MFD_CLOEXEC);
@@ -269,8 +297,8 @@ int jit_code_init(struct jit *j)
         return -errno;
     int ret = ftruncate(fd, JIT_CODE_BYTES) == 0 ? 0 : -errno;
     if (ret == 0) {
-        j->rw = mmap(NULL, JIT_CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        j->rx = mmap(NULL, JIT_CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+        j->rw = map_view(fd, PROT_READ | PROT_WRITE);
+        j->rx = map_view(fd, PROT_READ | PROT_EXEC);
         if (j->rw == MAP_FAILED || j->rx == MAP_FAILED)
             ret = -ENOTSUP;
     }
@@ -294,12 +322,64 @@ void jit_release(struct jit *j)
     j->trimmed = j->code_start;
 }
 
+/* Makes the huge page around p of what is there; false: the host has none, or no room. A compiler's
+ * code is a hundred megabytes, which with small pages is mostly misses of the processor's own TLB. The
+ * kernel gives shared memory no huge pages unless told to, but does when asked for this one. */
+static bool make_huge(struct jit *j, const uint8_t *p)
+{
+    size_t at = (size_t)(p - j->rw) / HUGE_PAGE * HUGE_PAGE;
+
+    return at + HUGE_PAGE <= JIT_CODE_BYTES &&
+           madvise(j->rw + at, HUGE_PAGE, MADV_COLLAPSE) == 0 &&
+           madvise(j->rx + at, HUGE_PAGE, MADV_POPULATE_READ) == 0;
+}
+
+/* Maps the next bytes of code memory, from at on, in both views: one call for as many pages as would
+ * cost a fault each, of tens of microseconds where the host is a virtual machine itself. */
+static void map_ahead(struct jit *j, uint8_t *at, uint8_t *end, uint8_t **mapped)
+{
+    if (*mapped >= at + JIT_BLOCK_ROOM || *mapped >= end)
+        return;
+    uint8_t *from = *mapped > at ? *mapped : at - ((uintptr_t)at & 4095);
+    size_t n = end - from < JIT_AHEAD_BYTES ? (size_t)(end - from) : JIT_AHEAD_BYTES;
+    if (j->n_blocks >= JIT_MANY_BLOCKS && make_huge(j, from)) {
+        *mapped = from - (uintptr_t)from % HUGE_PAGE + HUGE_PAGE;
+        return;
+    }
+    /* Kernels before 5.14 do not know it, and the faults come one by one. */
+    (void)madvise(from, n, MADV_POPULATE_WRITE);
+    (void)madvise(j->rx + (from - j->rw), n, MADV_POPULATE_READ);
+    *mapped = from + n;
+}
+
+/* Small guests do not pay for huge pages. */
+static void begin_huge(struct jit *j)
+{
+    (void)madvise(j->block, (JIT_MAX_BLOCKS + 1) * sizeof *j->block, MADV_HUGEPAGE);
+    (void)madvise(j->site, JIT_MAX_SITES * sizeof *j->site, MADV_HUGEPAGE);
+    for (uint8_t *p = j->rw; p < j->emit.p; p += HUGE_PAGE)
+        (void)make_huge(j, p);
+    memset(j->mapped, 0, sizeof j->mapped);
+}
+
+void jit_code_ahead(struct jit *j)
+{
+    uint8_t *stubs = j->rw + jit_stub_offset(0);
+
+    if (j->n_blocks == JIT_MANY_BLOCKS)
+        begin_huge(j);
+    map_ahead(j, j->emit.p, j->emit.end, &j->mapped[0]);
+    map_ahead(j, j->cold.p, j->cold.end, &j->mapped[1]);
+    map_ahead(j, stubs + (size_t)j->n_sites * JIT_STUB_BYTES, j->rw + JIT_CODE_BYTES, &j->mapped[2]);
+}
+
 void jit_code_trim(struct jit *j)
 {
     if (j->emit.p >= j->trimmed && j->emit.p - j->trimmed < JIT_TRIM_BYTES)
         return;
     j->trimmed = j->emit.p;
     (void)madvise(j->rw, JIT_CODE_BYTES, MADV_DONTNEED);
+    memset(j->mapped, 0, sizeof j->mapped);
 }
 
 void jit_code_done(struct jit *j)

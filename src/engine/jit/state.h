@@ -31,7 +31,7 @@ enum {
     JIT_STUB_BYTES = 5, /* a call */
     JIT_CODE_BYTES = JIT_HOT_BYTES + JIT_COLD_BYTES + JIT_MAX_SITES * JIT_STUB_BYTES,
     JIT_HASH_BITS = 18,
-    JIT_PAGE_BITS = 14,
+    JIT_PAGE_BITS = 15,
     JIT_TOKEN_BITS = 16,
     JIT_MAX_TOKENS = 1 << (JIT_TOKEN_BITS - 1),
     JIT_MODES = 16, /* jump tables: one for each mode that has been met */
@@ -41,6 +41,8 @@ enum {
     JIT_BLOCK_ROOM = 24 << 10, /* at least so much hot code memory before a block is begun */
     JIT_COLD_ROOM = 512,
     JIT_TRIM_BYTES = 4 << 20,
+    JIT_AHEAD_BYTES = 128 << 10, /* more than JIT_BLOCK_ROOM */
+    JIT_MANY_BLOCKS = 8 << 10,
     JIT_POSTS = 64,
     JIT_SEEN_BITS = 18,
     JIT_COLD_INSNS = 12, /* executed by the interpreter where code runs for the first time */
@@ -139,6 +141,7 @@ struct jit {
     uint8_t *rw, *rx;
     struct emit emit, cold;
     uint8_t *trimmed;    /* how far code was written when the writable view was last let go */
+    uint8_t *mapped[3];  /* how far the parts of code memory have been mapped ahead */
     uint8_t *code_start; /* after the thunks, writable view */
     /* Thunks, writable view. _saved: flags are in SCR_FLAGS, not in RFLAGS. */
     uint8_t *t_exit, *t_slow, *t_fpu, *t_step, *t_step_saved, *t_link, *t_miss, *t_miss_saved;
@@ -187,6 +190,8 @@ void jit_release(struct jit *j);
 /* Lets go of the writable view's pages when many have been written: what is there stays, in the
  * executable view, and each page comes back at the next write to it. */
 void jit_code_trim(struct jit *j);
+/* Maps what the next block will take. */
+void jit_code_ahead(struct jit *j);
 void jit_code_done(struct jit *j);
 static inline uint8_t *jit_rx(const struct jit *j, const uint8_t *rw)
 {

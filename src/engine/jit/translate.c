@@ -490,6 +490,7 @@ struct block *jit_translate(struct jit *j, uint64_t va, uint32_t key, struct cod
 
     if (jit_full(j))
         return NULL;
+    jit_code_ahead(j);
     t->j = j;
     t->e = &j->emit;
     t->no_windows = (mode & MODE_NO_WINDOWS) != 0;

@@ -34,6 +34,13 @@ static void note_eviction(struct cpu *cpu, const struct tlb_entry *e, uint64_t p
     __atomic_store_n(&cpu->run_page[RUN_BYTE_ATTENTION], 1, __ATOMIC_SEQ_CST);
 }
 
+/* Notes that some TLB lets the page be written; false: code has been protected there meanwhile. */
+static bool may_tag(uint16_t *flags, uint16_t seen)
+{
+    return (seen & PAGE_TAGGED) != 0 ||
+           (__atomic_fetch_or(flags, PAGE_TAGGED, __ATOMIC_SEQ_CST) & PAGE_CODE) == 0;
+}
+
 bool mem_fill(struct cpu *cpu, uint64_t va, enum mem_access access, enum tlb_index index,
               uint64_t *ret_gpa)
 {
@@ -89,7 +96,8 @@ bool mem_fill(struct cpu *cpu, uint64_t va, enum mem_access access, enum tlb_ind
         (w.writable || (index != TLB_USER && (cpu->cr0 & CR0_WP) == 0))) {
         uint16_t flags = __atomic_load_n(phys_flags(s, w.gpa), __ATOMIC_SEQ_CST);
 
-        if ((flags & PAGE_CODE) == 0 && (!s->log_dirty || (flags & PAGE_DIRTY) != 0)) {
+        if ((flags & PAGE_CODE) == 0 && (!s->log_dirty || (flags & PAGE_DIRTY) != 0) &&
+            may_tag(phys_flags(s, w.gpa), flags)) {
             e->tag_w = page;
         }
     }
@@ -132,14 +140,16 @@ static void protect_all(void *arg)
 
     __atomic_fetch_or(phys_flags(p->slot, p->gpa), PAGE_CODE_BIT(p->self->index), __ATOMIC_SEQ_CST);
     vm_each_cpu(p->self->vm, protect_cpu, p);
+    __atomic_fetch_and(phys_flags(p->slot, p->gpa), (uint16_t)~PAGE_TAGGED, __ATOMIC_SEQ_CST);
 }
 
-/* Joins the others that have code there; false: there are none. */
+/* Joins the others that have code there, or is the first in a page that no TLB lets be written, as are
+ * those that a disk filled; false: write tags have to go. */
 static bool join_protectors(struct cpu *cpu, uint16_t *flags)
 {
     uint16_t old = __atomic_load_n(flags, __ATOMIC_SEQ_CST);
 
-    while ((old & PAGE_CODE) != 0) {
+    while ((old & PAGE_CODE) != 0 || (old & PAGE_TAGGED) == 0) {
         if ((old & PAGE_CODE_BIT(cpu->index)) != 0 ||
             __atomic_compare_exchange_n(flags, &old, old | PAGE_CODE_BIT(cpu->index), false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {

@@ -16,6 +16,7 @@ struct vm;
 
 enum {
     PAGE_DIRTY = 1 << 0, /* written since the dirty log was last taken (only where it is kept) */
+    PAGE_TAGGED = 1 << 1, /* some TLB may have a write tag for it */
     /* Translations exist, of the vCPUs whose bits are set (PAGE_CODE_BIT()): writes go to the slow
      * path. The first bit is set in an exclusive section, which also takes all write tags away. */
     PAGE_CODE_SHIFT = 8,

@@ -40,6 +40,10 @@ enum {
 enum { TLB_TABLES = 256 };
 enum { TLB_EPOCH_BITS = 20 };
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
 struct tlb_entry {
     uint64_t tag_r;
     uint64_t tag_w;
@@ -48,7 +52,7 @@ struct tlb_entry {
 };
 
 struct tlb {
-    struct tlb_entry slot[TLB_INDEXES][TLB_MAX_SLOTS];
+    _Alignas(4096) struct tlb_entry slot[TLB_INDEXES][TLB_MAX_SLOTS];
     uint32_t slots;   /* in use: a power of two */
     uint32_t evicted; /* entries replaced by others since the last flush */
     bool grow_wanted;
