@@ -29,9 +29,12 @@ class Qmp:
         self.ask("qmp_capabilities")
 
     def ask(self, command, **args):
-        """The whole answer. Underscores at the end of a name are dropped, others become dashes."""
-        names = {k.replace("_", "-"): v for k, v in args.items()}
-        self.file.write(json.dumps({"execute": command, "arguments": names}) + "\n")
+        """The whole answer. Underscores of names become dashes."""
+        return self.raw(command, {k.replace("_", "-"): v for k, v in args.items()})
+
+    def raw(self, command, args):
+        """The same with arguments whose names have underscores."""
+        self.file.write(json.dumps({"execute": command, "arguments": args}) + "\n")
         self.file.flush()
         while True:
             answer = json.loads(self.file.readline())

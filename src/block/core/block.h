@@ -31,6 +31,7 @@ struct block_ctx;
 struct block_measure;
 struct block_node;
 struct block_snapshot;
+struct block_limiter;
 struct json_object;
 struct keyval;
 struct loop;
@@ -54,6 +55,14 @@ enum {
 /* Images are smaller than this, so that offsets within them never wrap. */
 #define BLOCK_MAX_LENGTH (INT64_MAX - (1ll << 32))
 
+enum { BLOCK_N_OPS = BLOCK_FLUSH + 1 };
+
+/* What was submitted at a node and is over. */
+struct block_stats {
+    uint64_t ops[BLOCK_N_OPS], bytes[BLOCK_N_OPS], ns[BLOCK_N_OPS], failed[BLOCK_N_OPS];
+    uint64_t highest; /* end of the last byte written */
+};
+
 /* Owned by the caller and untouched by it until done is called. */
 struct block_req {
     struct block_node *node;
@@ -68,6 +77,7 @@ struct block_req {
 
     /* The core's. */
     struct list link;
+    uint64_t begun_ns;
     int result;
     int fd;
     uint64_t fd_off;
@@ -247,6 +257,8 @@ struct block_node {
     bool is_backing;    /* opened as another's backing node */
     bool shares_writes; /* file: the parent does not mind other writers (raw) */
     unsigned in_flight;
+    struct block_stats stats;
+    struct block_limiter *limiter; /* owned; NULL: no limits */
     struct block_node *given_file; /* borrowed, during open: the child that probing opened */
     struct list hooks;             /* of struct block_hook (hook.h) */
     struct list bitmaps;           /* of struct block_bitmap */

@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "block/core/bitmap.h"
 #include "block/core/graph.h"
+#include "block/core/limits.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -23,6 +24,7 @@ struct block_node *block_unref(struct block_node *node)
         return NULL;
     }
     assert(node->in_flight == 0);
+    block_limits_free(node);
     /* What was written is on disk when the image is closed, as with QEMU. */
     if (node->opened) {
         (void)block_flush(node);

@@ -6,6 +6,7 @@
 #include "block/core/ctx.h"
 
 #include "base/bytes.h"
+#include "block/core/limits.h"
 #include "block/filter/throttle.h"
 #include "os/loop.h"
 
@@ -16,10 +17,35 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void count(struct block_stats *st, const struct block_req *req, int result)
+{
+    if (result < 0) {
+        st->failed[req->op]++;
+        return;
+    }
+    st->ops[req->op]++;
+    st->bytes[req->op] += req->len;
+    st->ns[req->op] += now_ns() - req->begun_ns;
+    if ((req->op == BLOCK_WRITE || req->op == BLOCK_WRITE_ZEROES) &&
+        req->off + req->len > st->highest) {
+        st->highest = req->off + req->len;
+    }
+}
 
 static void complete(struct block_req *req, int result)
 {
+    count(&req->node->stats, req, result);
     if (req->held != NULL) {
         req->held_node->drv->unmap(req->held_node, req->held);
         req->held = NULL;
@@ -461,6 +487,10 @@ void block_submit(struct block_req *req)
     struct block_ctx *ctx = req->node->ctx;
 
     list_init(&req->link);
+    if (block_limits_hold(req)) {
+        return;
+    }
+    req->begun_ns = now_ns();
     req->progress = 0;
     req->rest = NULL;
     req->held = NULL;
@@ -481,6 +511,9 @@ void block_submit(struct block_req *req)
 
 void block_drain(struct block_ctx *ctx, struct block_node *node)
 {
+    if (node != NULL) {
+        block_limits_release(node);
+    }
     while (node != NULL ? node->in_flight > 0 : ctx->in_flight > 0) {
         struct pollfd p[2] = { { .fd = ctx->finished_event, .events = POLLIN },
                                { .fd = ctx->ring_event, .events = POLLIN } };

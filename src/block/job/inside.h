@@ -29,6 +29,7 @@ struct block_job {
     pthread_mutex_t lock; /* all below */
     pthread_cond_t cond;
     enum block_job_status status;
+    enum block_job_status told; /* of the event that is being told */
     uint64_t done;
     uint64_t total;
     uint64_t speed;

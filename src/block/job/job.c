@@ -30,6 +30,7 @@ const char *block_job_type_name(enum block_job_type t)
 struct note {
     struct block_job *job;
     enum block_job_event ev;
+    enum block_job_status status; /* when it was written */
 };
 
 static void on_note(void *arg)
@@ -39,6 +40,7 @@ static void on_note(void *arg)
 
     (void)pthread_mutex_lock(&job->lock);
     job->posted--;
+    job->told = n->status;
     (void)pthread_mutex_unlock(&job->lock);
     if (job->spec.event != NULL) {
         job->spec.event(job->spec.arg, job, n->ev);
@@ -53,8 +55,8 @@ static void note(struct block_job *job, enum block_job_event ev)
     if (n == NULL) {
         return;
     }
-    *n = (struct note) { .job = job, .ev = ev };
     (void)pthread_mutex_lock(&job->lock);
+    *n = (struct note) { .job = job, .ev = ev, .status = job->status };
     job->posted++;
     (void)pthread_mutex_unlock(&job->lock);
     if (loop_post(job->ctx->loop, on_note, n) < 0) {
@@ -329,6 +331,7 @@ void block_job_query(struct block_job *job, struct block_job_info *ret)
     *ret = (struct block_job_info) { .id = job->id,
                                      .type = job->spec.type,
                                      .status = job->status,
+                                     .told = job->told,
                                      .done = job->done,
                                      .total = job->total,
                                      .speed = job->speed,

@@ -80,6 +80,7 @@ struct block_job_info {
     const char *id; /* borrowed */
     enum block_job_type type;
     enum block_job_status status;
+    enum block_job_status told; /* in an event: the status that it tells of */
     uint64_t done;
     uint64_t total;
     uint64_t speed;

@@ -581,9 +581,11 @@ static int file_create(struct block_ctx *ctx, struct block_node *file, const cha
     if (r < 0) {
         return r;
     }
-    fd = open(filename, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    fd = fd_open(filename, O_RDWR | O_CREAT, 0644);
     if (fd < 0) {
-        return err_set(err, errno, "Could not create '%s': %s", filename, strerror(errno));
+        r = fd;
+        fd = -1;
+        return err_set(err, -r, "Could not create '%s': %s", filename, strerror(-r));
     }
     /* Nobody may be using what is about to be emptied. */
     r = image_lock(fd, filename, PERM_WRITE | PERM_RESIZE,

@@ -18,6 +18,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/machine/object.h"
 #include "vmm/net/netdev.h"
+#include "vmm/qmp/job.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -550,6 +551,7 @@ void machine_tear_down(struct machine *m, struct block_ctx *blocks)
         (void)block_ctx_free(blocks);
         return;
     }
+    qmp_jobs_free(m);
     machine_free_devices(m);
     (void)hash_each(m->blocks, unref_node, NULL);
     (void)block_ctx_free(blocks);

@@ -304,6 +304,9 @@ int drive_add(struct machine *m, struct block_ctx *blocks, struct keyval *drive,
     if (r == 0) {
         r = add_node(m, blocks, node, node_name != NULL ? node_name : made_id, err);
     }
+    if (r == 0 && node_name == NULL && hash_add(m->drives, made_id, m) < 0) {
+        r = err_set(err, ENOMEM, "no memory");
+    }
     if (r == 0 && !str_eq(p.interface, "none")) {
         r = add_device(m, drive, &p, node_name != NULL ? node_name : made_id, n, false, through,
                        err);
@@ -311,7 +314,7 @@ int drive_add(struct machine *m, struct block_ctx *blocks, struct keyval *drive,
     if (r == 0 && node_name != NULL && id != NULL && !str_eq(id, node_name)) {
         struct block_node *same = hash_get(m->blocks, node_name);
 
-        if (hash_add(m->blocks, id, block_ref(same)) < 0) {
+        if (hash_add(m->blocks, id, block_ref(same)) < 0 || hash_add(m->drives, id, m) < 0) {
             (void)block_unref(same);
             r = err_set(err, EEXIST, "drive '%s' exists already", id);
         }

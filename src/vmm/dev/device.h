@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct device;
+struct disk;
 struct json_object;
 struct keyval;
 struct machine;
@@ -69,6 +70,10 @@ struct device_class {
     void (*boot_path)(const struct device *dev, char *buf, size_t len);
     /* The PCI function whose bus it sits on; NULL: none, or it is one. */
     const struct device *(*boot_parent)(const struct device *dev);
+    /* Its disk, whose image QMP asks about and changes; NULL: it has none. */
+    struct disk *(*disk)(struct device *dev);
+    void (*resized)(struct device *dev);        /* the image has another size; may be NULL */
+    void (*medium_changed)(struct device *dev); /* of removable media; NULL: they stay */
     /* What savevm keeps, and what to do once it is back. */
     const struct state_field *fields;
     void (*pre_save)(struct device *dev);

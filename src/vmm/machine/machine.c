@@ -65,8 +65,10 @@ int machine_new(struct loop *loop, struct machine **ret, struct err **err)
     m->fsdevs = hash_new();
     m->chardevs = hash_new();
     m->blocks = hash_new();
+    m->drives = hash_new();
+    list_init(&m->jobs);
     m->objects = hash_new();
-    if (m->netdevs == NULL || m->fsdevs == NULL || m->chardevs == NULL || m->blocks == NULL ||
+    if (m->netdevs == NULL || m->fsdevs == NULL || m->chardevs == NULL || m->blocks == NULL || m->drives == NULL ||
         m->objects == NULL) {
         return err_set(err, ENOMEM, "no memory");
     }
@@ -116,6 +118,7 @@ struct machine *machine_free(struct machine *m)
     (void)hash_free(m->fsdevs);
     (void)hash_free(m->chardevs);
     (void)hash_free(m->blocks);
+    (void)hash_free(m->drives);
     object_free_all(m);
     (void)hash_free(m->objects);
     for (unsigned i = 0; i < MACHINE_MAX_FDS; i++) {

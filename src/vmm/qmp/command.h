@@ -46,7 +46,20 @@ int qmp_dispatch(struct machine *m, const char *name, struct json_object *args,
 
 /* schema/block.json */
 qmp_fn qmp_do_query_block, qmp_do_query_blockstats, qmp_do_query_named_block_nodes,
-    qmp_do_blockdev_add, qmp_do_blockdev_del, qmp_do_query_block_jobs, qmp_do_query_jobs;
+    qmp_do_blockdev_add, qmp_do_blockdev_del, qmp_do_block_resize, qmp_do_block_set_io_throttle,
+    qmp_do_eject, qmp_do_blockdev_open_tray, qmp_do_blockdev_close_tray,
+    qmp_do_blockdev_remove_medium, qmp_do_blockdev_insert_medium, qmp_do_blockdev_change_medium;
+/* schema/job.json */
+qmp_fn qmp_do_query_jobs, qmp_do_query_block_jobs, qmp_do_job_pause, qmp_do_job_resume,
+    qmp_do_job_cancel, qmp_do_job_complete, qmp_do_job_finalize, qmp_do_job_dismiss,
+    qmp_do_block_job_pause, qmp_do_block_job_resume, qmp_do_block_job_cancel,
+    qmp_do_block_job_complete, qmp_do_block_job_finalize, qmp_do_block_job_dismiss,
+    qmp_do_block_job_set_speed, qmp_do_block_commit, qmp_do_block_stream, qmp_do_blockdev_mirror,
+    qmp_do_drive_mirror, qmp_do_blockdev_backup, qmp_do_drive_backup, qmp_do_blockdev_create,
+    qmp_do_blockdev_snapshot, qmp_do_blockdev_snapshot_sync, qmp_do_transaction,
+    qmp_do_block_dirty_bitmap_add, qmp_do_block_dirty_bitmap_remove,
+    qmp_do_block_dirty_bitmap_clear, qmp_do_block_dirty_bitmap_enable,
+    qmp_do_block_dirty_bitmap_disable, qmp_do_block_dirty_bitmap_merge;
 /* schema/cpu.json */
 qmp_fn qmp_do_query_cpus_fast, qmp_do_query_hotpluggable_cpus, qmp_do_query_kvm,
     qmp_do_query_cpu_definitions, qmp_do_query_iothreads;

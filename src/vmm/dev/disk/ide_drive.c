@@ -246,6 +246,19 @@ static const struct state_field drive_fields[] = {
     FIELD_END,
 };
 
+static struct disk *drive_disk(struct device *dev)
+{
+    return &((struct ide_drive *)dev)->disk;
+}
+
+static void drive_medium_changed(struct device *dev)
+{
+    struct ide_drive *d = (struct ide_drive *)dev;
+
+    d->disk.medium_changed = true;
+    d->lun.unit_attention = true;
+}
+
 const struct device_class ide_hd_class = {
     .name = "ide-hd",
     .bus = "IDE",
@@ -256,6 +269,7 @@ const struct device_class ide_hd_class = {
     .reset = drive_reset,
     .destroy = drive_destroy,
     .boot_path = drive_boot_path,
+    .disk = drive_disk,
     .fields = drive_fields,
 };
 
@@ -269,5 +283,7 @@ const struct device_class ide_cd_class = {
     .reset = drive_reset,
     .destroy = drive_destroy,
     .boot_path = drive_boot_path,
+    .disk = drive_disk,
+    .medium_changed = drive_medium_changed,
     .fields = drive_fields,
 };

@@ -211,6 +211,19 @@ static void scsi_boot_path(const struct device *dev, char *buf, size_t len)
     (void)snprintf(buf, len, "channel@0/disk@%x,%x", sd->target, sd->number);
 }
 
+static struct disk *scsi_disk(struct device *dev)
+{
+    return &((struct scsi_dev *)dev)->disk;
+}
+
+static void scsi_medium_changed(struct device *dev)
+{
+    struct scsi_dev *sd = (struct scsi_dev *)dev;
+
+    sd->disk.medium_changed = true;
+    sd->lun.unit_attention = true;
+}
+
 static const struct device *scsi_boot_parent(const struct device *dev)
 {
     const struct scsi_dev *sd = (const struct scsi_dev *)dev;
@@ -226,14 +239,14 @@ static const struct state_field scsi_fields[] = {
     FIELD_END,
 };
 
-#define SCSI_CLASS(name_, desc_, realize_)                                                      \
+#define SCSI_CLASS(name_, desc_, realize_, changed_)                                                      \
     {                                                                                           \
         .name = (name_), .bus = "SCSI", .desc = (desc_), .opts = scsi_opts,                     \
         .size = sizeof(struct scsi_dev), .hotplug_free = true, .realize = (realize_),           \
         .reset = scsi_dev_reset, .destroy = scsi_dev_destroy, .boot_path = scsi_boot_path,      \
         .boot_parent = scsi_boot_parent,                                                        \
-        .fields = scsi_fields                                                                   \
+        .disk = scsi_disk, .medium_changed = (changed_), .fields = scsi_fields                                                                  \
     }
 
-const struct device_class scsi_hd_class = SCSI_CLASS("scsi-hd", "SCSI disk", hd_realize);
-const struct device_class scsi_cd_class = SCSI_CLASS("scsi-cd", "SCSI CD-ROM drive", cd_realize);
+const struct device_class scsi_hd_class = SCSI_CLASS("scsi-hd", "SCSI disk", hd_realize, NULL);
+const struct device_class scsi_cd_class = SCSI_CLASS("scsi-cd", "SCSI CD-ROM drive", cd_realize, scsi_medium_changed);

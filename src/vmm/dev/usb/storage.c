@@ -278,6 +278,11 @@ static void storage_boot_path(const struct device *dev, char *buf, size_t len)
     (void)snprintf(buf, len, "storage@%x/channel@0/disk@0,0", s->ud.port + 1);
 }
 
+static struct disk *storage_disk(struct device *dev)
+{
+    return &((struct storage *)dev)->disk;
+}
+
 static const struct device *storage_boot_parent(const struct device *dev)
 {
     const struct usb_bus *bus = ((const struct usb_dev *)dev)->bus;
@@ -356,6 +361,7 @@ const struct device_class usb_storage_class = {
     .usb = &storage_usb,
     .boot_path = storage_boot_path,
     .boot_parent = storage_boot_parent,
+    .disk = storage_disk,
     .fields = storage_fields,
     .save_more = storage_save_more,
     .load_more = storage_load_more,

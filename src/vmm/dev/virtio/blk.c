@@ -4,8 +4,9 @@
  * byte.
  */
 #include "base/bytes.h"
-#include "base/hash.h"
+#include "base/str.h"
 #include "block/core/block.h"
+#include "vmm/dev/disk/disk.h"
 #include "vmm/dev/virtio/virtio.h"
 
 #include <errno.h>
@@ -38,7 +39,6 @@ enum {
     SEGMENT_BYTES = 16,
     CONFIG_BYTES = 60,
     SEG_MAX = 254,
-    QUEUE_SIZE = 256,
     MAX_SECTORS = 1 << 20, /* of one discard or write-zeroes */
     WZ_UNMAP = 1,
 };
@@ -46,14 +46,11 @@ enum {
 struct blk {
     struct virtio_dev vd;
     /* Options. */
-    char *drive;
-    char *serial;
-    char *write_cache;
-    uint32_t num_queues;
-    uint32_t logical_block_size;
-    uint32_t physical_block_size;
+    struct disk disk;
+    uint32_t num_queues, queue_size;
+    bool opt_discard, opt_write_zeroes, opt_config_wce, opt_merging;
+    char *iothread;
     /* State. */
-    struct block_node *node; /* counted */
     bool writeback;
 };
 
@@ -69,12 +66,14 @@ struct request {
 
 static const struct opt blk_opts[] = {
     VIRTIO_OPTS(struct blk),
-    OPT_STR(struct blk, drive, "drive", NULL, "block node or drive id"),
-    OPT_STR(struct blk, serial, "serial", NULL, "serial number, up to 20 characters"),
-    OPT_STR(struct blk, write_cache, "write-cache", "auto", "on, off or auto"),
+    DISK_OPTS(struct blk, disk),
     OPT_U32(struct blk, num_queues, "num-queues", "1", "number of queues"),
-    OPT_U32(struct blk, logical_block_size, "logical_block_size", "512", "bytes"),
-    OPT_U32(struct blk, physical_block_size, "physical_block_size", "512", "bytes"),
+    OPT_U32(struct blk, queue_size, "queue-size", "256", "entries of a queue"),
+    OPT_BOOL(struct blk, opt_discard, "discard", "on", "the guest may discard"),
+    OPT_BOOL(struct blk, opt_write_zeroes, "write-zeroes", "on", "the guest may write zeroes so"),
+    OPT_BOOL(struct blk, opt_config_wce, "config-wce", "on", "the guest may set the write cache"),
+    OPT_BOOL(struct blk, opt_merging, "request-merging", "on", "accepted"),
+    OPT_STR(struct blk, iothread, "iothread", NULL, "accepted: the main loop serves it"),
     OPT_END,
 };
 
@@ -90,6 +89,11 @@ static void request_done(struct block_req *req, int result)
 {
     struct request *r = (struct request *)req;
 
+    if (result < 0 && req->op != BLOCK_DISCARD &&
+        disk_error_stops(&r->blk->disk, r->blk->vd.dev.id, req->op, result)) {
+        machine_retry(r->blk->vd.dev.m, req);
+        return;
+    }
     finish(r->blk, r->vq, r->elem, r->status, result == 0 ? S_OK : S_IOERR, r->in_len);
     free(r);
 }
@@ -108,7 +112,7 @@ static void submit(struct blk *blk, struct vq *vq, struct vq_elem *e, uint8_t *s
     *r = (struct request) { .blk = blk, .vq = vq, .elem = e, .status = status, .in_len = 1 };
     r->req.n_iov = iov_slice(iov, n, skip, len, r->iov, n);
     r->req.iov = r->iov;
-    r->req.node = blk->node;
+    r->req.node = blk->disk.node;
     r->req.op = op;
     r->req.flags = flags;
     r->req.off = sector * SECTOR;
@@ -146,7 +150,7 @@ static void do_get_id(struct blk *blk, struct vq *vq, struct vq_elem *e, uint8_t
                       size_t data_len)
 {
     char id[ID_BYTES] = { 0 };
-    const char *from = blk->serial != NULL ? blk->serial : blk->vd.dev.id;
+    const char *from = blk->disk.serial != NULL ? blk->disk.serial : blk->vd.dev.id;
 
     if (from != NULL) {
         memcpy(id, from, strnlen(from, ID_BYTES));
@@ -222,13 +226,13 @@ static void blk_handle(struct virtio_dev *vd, unsigned index)
 static void blk_get_config(struct virtio_dev *vd, uint8_t *c)
 {
     struct blk *blk = (struct blk *)vd;
-    int64_t len = block_length(blk->node);
+    int64_t len = block_length(blk->disk.node);
 
     le64_put(c, len > 0 ? (uint64_t)len / SECTOR : 0);
     le32_put(c + 12, SEG_MAX);
-    le32_put(c + 20, blk->logical_block_size);
+    le32_put(c + 20, blk->disk.logical);
     c[24] = 0; /* physical block exponent */
-    while (blk->logical_block_size << c[24] < blk->physical_block_size) {
+    while (blk->disk.logical << c[24] < blk->disk.physical) {
         c[24]++;
     }
     le16_put(c + 26, 1);
@@ -236,7 +240,7 @@ static void blk_get_config(struct virtio_dev *vd, uint8_t *c)
     le16_put(c + 34, (uint16_t)blk->num_queues);
     le32_put(c + 36, MAX_SECTORS);
     le32_put(c + 40, 1);
-    le32_put(c + 44, blk->logical_block_size / SECTOR);
+    le32_put(c + 44, blk->disk.logical / SECTOR);
     le32_put(c + 48, MAX_SECTORS);
     le32_put(c + 52, 1);
     c[56] = 1; /* write zeroes may unmap */
@@ -265,57 +269,66 @@ static void blk_reset(struct virtio_dev *vd)
 {
     struct blk *blk = (struct blk *)vd;
 
-    if (blk->node != NULL) {
-        block_drain(blk->node->ctx, blk->node);
+    if (blk->disk.node != NULL) {
+        block_drain(blk->disk.node->ctx, blk->disk.node);
     }
-    blk->writeback = blk->write_cache == NULL || strcmp(blk->write_cache, "off") != 0;
+    blk->writeback = !str_eq(blk->disk.write_cache, "off");
 }
 
 static int blk_init(struct virtio_dev *vd, struct err **err)
 {
     struct blk *blk = (struct blk *)vd;
-    struct block_node *node;
+    int r = disk_init(&blk->disk, vd->dev.m, false, 0, err);
 
-    if (blk->drive == NULL) {
-        return err_set(err, EINVAL, "drive= is missing");
-    }
-    node = hash_get(vd->dev.m->blocks, blk->drive);
-    if (node == NULL) {
-        return err_set(err, ENOENT, "there is no drive or block node '%s'", blk->drive);
+    if (r < 0) {
+        return r;
     }
     if (blk->num_queues == 0 || blk->num_queues > VIRTIO_MAX_QUEUES) {
         return err_set(err, EINVAL, "num-queues must be 1 to %d", VIRTIO_MAX_QUEUES);
     }
-    if (blk->logical_block_size < SECTOR || blk->logical_block_size > 32768 ||
-        (blk->logical_block_size & (blk->logical_block_size - 1)) != 0 ||
-        blk->physical_block_size < blk->logical_block_size || blk->physical_block_size > 1 << 24) {
-        return err_set(err, EINVAL, "block sizes are powers of two, 512 to 32768");
+    if (blk->queue_size < 2 || blk->queue_size > VQ_MAX_SIZE ||
+        (blk->queue_size & (blk->queue_size - 1)) != 0) {
+        return err_set(err, EINVAL, "queue-size must be a power of two, 2 to %d", VQ_MAX_SIZE);
     }
-    if (blk->serial != NULL && strlen(blk->serial) > ID_BYTES) {
-        return err_set(err, EINVAL, "serial '%s' is longer than %d characters", blk->serial,
-                       ID_BYTES);
-    }
-    blk->node = block_ref(node);
-    blk->writeback = true;
-    vd->device_features |= F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_CONFIG_WCE;
-    vd->device_features |= node->read_only ? F_RO : F_DISCARD | F_WRITE_ZEROES;
+    blk->writeback = !str_eq(blk->disk.write_cache, "off");
+    vd->device_features |= F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY |
+                           (blk->opt_config_wce ? F_CONFIG_WCE : 0);
+    vd->device_features |= disk_read_only(&blk->disk)
+                               ? F_RO
+                               : (blk->opt_discard ? F_DISCARD : 0) |
+                                     (blk->opt_write_zeroes ? F_WRITE_ZEROES : 0);
     vd->device_features |= blk->num_queues > 1 ? F_MQ : 0;
-    return virtio_set_queues(vd, blk->num_queues, err);
+    r = virtio_set_queues(vd, blk->num_queues, err);
+    for (unsigned i = 0; r == 0 && i < blk->num_queues; i++) {
+        vq_init(&vd->queues[i], &vd->dev.m->mem, (uint16_t)blk->queue_size);
+    }
+    return r;
 }
 
 static void blk_done(struct virtio_dev *vd)
 {
-    struct blk *blk = (struct blk *)vd;
-
-    if (blk->node != NULL) {
-        block_drain(blk->node->ctx, blk->node);
-        blk->node = block_unref(blk->node);
-    }
+    disk_done(&((struct blk *)vd)->disk);
 }
+
+static struct disk *blk_disk(struct device *dev)
+{
+    return &((struct blk *)dev)->disk;
+}
+
+/* The image has another size. */
+static void blk_resized(struct device *dev)
+{
+    virtio_config_changed((struct virtio_dev *)dev);
+}
+
+static const struct state_field blk_fields[] = {
+    FIELD(struct blk, writeback),
+    FIELD_END,
+};
 
 static const struct virtio_class blk_virtio = {
     .id = VIRTIO_ID_BLK,
-    .queue_size = QUEUE_SIZE,
+    .queue_size = VQ_MAX_SIZE,
     .config_size = CONFIG_BYTES,
     .init = blk_init,
     .done = blk_done,
@@ -326,13 +339,24 @@ static const struct virtio_class blk_virtio = {
     .reset = blk_reset,
 };
 
-const struct device_class virtio_blk_class =
-    VIRTIO_DEVICE_CLASS("virtio-blk-device", "disk", struct blk, blk_opts, &blk_virtio);
-
 static void blk_boot_path(const struct device *dev, char *buf, size_t len)
 {
     (void)snprintf(buf, len, "scsi@%x/disk@0,0", ((const struct pci_dev *)dev)->devfn >> 3);
 }
 
-const struct device_class virtio_blk_pci_class =
-    VIRTIO_PCI_CLASS("virtio-blk-pci", "disk", struct blk, blk_opts, &blk_virtio, blk_boot_path);
+#define BLK_COMMON                                                                           \
+    .desc = "disk", .opts = blk_opts, .size = sizeof(struct blk), .virtio = &blk_virtio,     \
+    .disk = blk_disk, .resized = blk_resized, .fields = blk_fields
+
+const struct device_class virtio_blk_class = {
+    .name = "virtio-blk-device",
+    VIRTIO_MMIO_CALLBACKS,
+    BLK_COMMON,
+};
+
+const struct device_class virtio_blk_pci_class = {
+    .name = "virtio-blk-pci",
+    .boot_path = blk_boot_path,
+    VIRTIO_PCI_CALLBACKS,
+    BLK_COMMON,
+};
