@@ -9,7 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct netdev_class *const classes[] = { &netdev_user };
+static const struct netdev_class *const classes[] = { &netdev_user, &netdev_tap, &netdev_stream,
+                                                  &netdev_dgram, &netdev_socket };
 
 int netdev_add(struct machine *m, struct keyval *opts, struct err **err)
 {
@@ -26,7 +27,8 @@ int netdev_add(struct machine *m, struct keyval *opts, struct err **err)
     }
     if (cls == NULL || id == NULL) {
         return cls != NULL ? err_set(err, EINVAL, "id= is missing")
-                           : err_set(err, EINVAL, "'%s' is no network back end of ours: use user",
+                           : err_set(err, EINVAL, "'%s' is no network back end of ours: use user, tap, stream, dgram or "
+                                     "socket",
                                      type != NULL ? type : "");
     }
     nd = calloc(1, cls->size);

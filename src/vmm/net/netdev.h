@@ -44,4 +44,5 @@ struct netdev *netdev_find(struct machine *m, const char *id);
 struct netdev *netdev_free(struct netdev *nd);
 void netdev_free_all(struct machine *m);
 
-extern const struct netdev_class netdev_user;
+extern const struct netdev_class netdev_user, netdev_tap, netdev_stream, netdev_dgram,
+    netdev_socket;

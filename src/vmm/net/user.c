@@ -3,7 +3,7 @@
  * user.c - user-mode network: frames go over a socket pair to vireo-net-user, a process of its own
  * that holds the TCP/IP stack (src/vmm/net/slirp/main.c). A frame is a datagram.
  */
-#include "vmm/net/netdev.h"
+#include "vmm/net/frames.h"
 
 #include "base/str.h"
 #include "codec/keyval.h"
@@ -20,87 +20,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SOCKET_BUFFER = 1 << 20, MAX_ARGS = 64, BURST = 64, ERROR_BYTES = 512 };
+enum { SOCKET_BUFFER = 1 << 20, MAX_ARGS = 64, ERROR_BYTES = 512 };
 
 struct user {
     struct netdev nd;
-    int fd;
+    struct frames frames;
     pid_t pid;
-    struct loop_source *source;
-    uint8_t *frame; /* owned: NETDEV_MAX_FRAME */
-    size_t held;    /* bytes of a frame that the guest had no room for */
-    bool blocked;   /* send() said -EAGAIN */
 };
-
-static void watch(struct user *u)
-{
-    (void)loop_fd_events(u->source,
-                         (u->held == 0 ? EPOLLIN : 0) | (u->blocked ? (uint32_t)EPOLLOUT : 0));
-}
-
-static void on_socket(int fd, uint32_t events, void *arg)
-{
-    struct user *u = arg;
-
-    if ((events & EPOLLOUT) != 0 && u->blocked) {
-        u->blocked = false;
-        watch(u);
-        if (u->nd.ready != NULL) {
-            u->nd.ready(u->nd.arg);
-        }
-    }
-    for (unsigned i = 0; i < BURST && u->held == 0; i++) {
-        ssize_t n = recv(fd, u->frame, NETDEV_MAX_FRAME, MSG_DONTWAIT);
-
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-            u->source = loop_source_free(u->source); /* the process is gone: the cable is out */
-            return;
-        }
-        if (n < 0) {
-            return;
-        }
-        if (u->nd.receive != NULL && !u->nd.receive(u->nd.arg, u->frame, (size_t)n)) {
-            u->held = (size_t)n;
-            watch(u);
-        }
-    }
-}
 
 static void user_resume(struct netdev *nd)
 {
-    struct user *u = (struct user *)nd;
-
-    if (u->held > 0 && nd->receive(nd->arg, u->frame, u->held)) {
-        u->held = 0;
-        if (u->source != NULL) {
-            watch(u);
-        }
-    }
+    frames_resume(&((struct user *)nd)->frames);
 }
 
 static int user_send(struct netdev *nd, const struct iovec *iov, unsigned n)
 {
-    struct user *u = (struct user *)nd;
-    union {
-        const struct iovec *from;
-        struct iovec *to;
-    } list = { .from = iov };
-    struct msghdr msg = { .msg_iov = list.to, .msg_iovlen = n };
-
-    if (u->source == NULL) {
-        return 0;
-    }
-    while (sendmsg(u->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-        if (errno == EAGAIN || errno == ENOBUFS) {
-            u->blocked = true;
-            watch(u);
-            return -EAGAIN;
-        }
-        if (errno != EINTR) {
-            return 0; /* a frame too long or a process gone: lost, as on a wire */
-        }
-    }
-    return 0;
+    return frames_send(&((struct user *)nd)->frames, iov, n);
 }
 
 /* The helper's options are ours, as KEY=VALUE arguments; it says "ok" or an error as first message.
@@ -130,7 +65,7 @@ static int collect_args(struct keyval *opts, const char *program, char *args[MAX
     return 0;
 }
 
-static int start(struct user *u, struct keyval *opts, struct err **err)
+static int start(struct user *u, struct keyval *opts, int *ret, struct err **err)
 {
     AUTO_FREE char *program = path_find_program("vireo-net-user");
     char *args[MAX_ARGS] = { NULL };
@@ -168,11 +103,11 @@ static int start(struct user *u, struct keyval *opts, struct err **err)
         free(args[i]);
     }
     close_fdp(&pair[1]);
-    u->fd = pair[0];
+    *ret = pair[0];
     if (r < 0) {
         return r;
     }
-    n = recv(u->fd, answer, sizeof(answer) - 1, 0);
+    n = recv(*ret, answer, sizeof(answer) - 1, 0);
     if (n <= 0 || !str_eq(answer, "ok")) {
         return err_set(err, EINVAL, "%s", n > 0 ? answer : "vireo-net-user ended at once");
     }
@@ -182,32 +117,22 @@ static int start(struct user *u, struct keyval *opts, struct err **err)
 static int user_open(struct netdev *nd, struct keyval *opts, struct err **err)
 {
     struct user *u = (struct user *)nd;
+    AUTO_FD int fd = -1;
     int r;
 
-    u->fd = -1;
-    u->frame = malloc(NETDEV_MAX_FRAME);
-    if (u->frame == NULL) {
-        return err_set(err, ENOMEM, "no memory");
-    }
-    r = start(u, opts, err);
-    if (r < 0) {
-        return r;
-    }
-    (void)!fd_set_nonblock(u->fd, true);
-    r = loop_add_fd(nd->m->loop, u->fd, EPOLLIN, on_socket, u, &u->source);
-    return r < 0 ? err_set(err, -r, "cannot watch the socket: %s", strerror(-r)) : 0;
+    frames_init(&u->frames, nd);
+    r = start(u, opts, &fd, err);
+    return r == 0 ? frames_open(&u->frames, TAKE_FD(fd), FRAMES_DATAGRAM, err) : r;
 }
 
 static void user_close(struct netdev *nd)
 {
     struct user *u = (struct user *)nd;
 
-    u->source = loop_source_free(u->source);
-    close_fdp(&u->fd); /* the helper ends when its socket does */
+    frames_close(&u->frames); /* the helper ends when its socket does */
     if (u->pid > 0) {
         (void)waitpid(u->pid, NULL, 0);
     }
-    free(u->frame);
 }
 
 const struct netdev_class netdev_user = {
