@@ -23,7 +23,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX_SECTOR = 1 << 18, PIECE = 4096, MAX_EXTENTS = 256 };
+enum { MAX_SECTOR = 1 << 14, PIECE = 4096, MAX_EXTENTS = 256 };
 
 static const char *const formats[] = { "qcow2", "qcow", "qed",  "vdi", "vpc",   "parallels",
                                        "luks",  "vmdk", "vhdx", "dmg", "cloop", "bochs" };
@@ -56,8 +56,11 @@ static void put_image(const uint8_t *data, size_t size)
     (void)!ftruncate(image, 0);
     while (in.left > 6) {
         uint32_t sector = reader_le32(&in) % MAX_SECTOR;
-        size_t len = min_u64(reader_le16(&in), in.left);
-        const uint8_t *p = reader_take(&in, len);
+        size_t len = reader_le16(&in);
+        const uint8_t *p;
+
+        len = min_u64(len, in.left);
+        p = reader_take(&in, len);
 
         (void)!fd_pwrite_all(image, p, len, (uint64_t)sector * 512);
     }

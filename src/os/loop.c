@@ -2,6 +2,7 @@
 #include "os/loop.h"
 
 #include "base/list.h"
+#include "os/dynlib.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -15,6 +16,24 @@ struct call {
     loop_call_fn *fn;
     void *arg;
 };
+
+/* Programs that make no loop, as those for images, do without it (dynlib.h). */
+#define FUNCTIONS(X)                 \
+    X(sd_event_add_child)            \
+    X(sd_event_add_io)               \
+    X(sd_event_add_signal)           \
+    X(sd_event_add_time)             \
+    X(sd_event_exit)                 \
+    X(sd_event_loop)                 \
+    X(sd_event_new)                  \
+    X(sd_event_run)                  \
+    X(sd_event_source_disable_unref) \
+    X(sd_event_source_set_enabled)   \
+    X(sd_event_source_set_io_events) \
+    X(sd_event_source_set_time)      \
+    X(sd_event_source_unref)         \
+    X(sd_event_unref)
+FUNCTIONS(DYNLIB_POINTER)
 
 struct loop {
     sd_event *ev;
@@ -66,7 +85,7 @@ static int on_wake(sd_event_source *src, int fd, uint32_t revents, void *arg)
     (void)!read(fd, &count, sizeof(count));
     (void)pthread_mutex_lock(&loop->lock);
     if (loop->quit) {
-        (void)sd_event_exit(loop->ev, loop->quit_code);
+        (void)dyn_sd_event_exit(loop->ev, loop->quit_code);
     }
     /* What these calls post themselves waits for the next round. */
     while (!list_empty(&loop->calls)) {
@@ -112,9 +131,14 @@ void loop_unpost(struct loop *loop, const void *arg)
 
 int loop_new(struct loop **ret)
 {
-    CLEANUP(loop_freep) struct loop *loop = calloc(1, sizeof(*loop));
-    int r;
+    static const struct dynlib_symbol symbols[] = { FUNCTIONS(DYNLIB_SYMBOL) };
+    CLEANUP(loop_freep) struct loop *loop = NULL;
+    int r = dynlib_open("libsystemd.so.0", symbols, sizeof(symbols) / sizeof(symbols[0]), NULL);
 
+    if (r < 0) {
+        return r;
+    }
+    loop = calloc(1, sizeof(*loop));
     if (loop == NULL) {
         return -ENOMEM;
     }
@@ -125,9 +149,9 @@ int loop_new(struct loop **ret)
     if (loop->wake_fd < 0) {
         return -errno;
     }
-    r = sd_event_new(&loop->ev);
+    r = dyn_sd_event_new(&loop->ev);
     if (r >= 0) {
-        r = sd_event_add_io(loop->ev, &loop->wake, loop->wake_fd, EPOLLIN, on_wake, loop);
+        r = dyn_sd_event_add_io(loop->ev, &loop->wake, loop->wake_fd, EPOLLIN, on_wake, loop);
     }
     if (r < 0) {
         return r;
@@ -142,8 +166,8 @@ struct loop *loop_free(struct loop *loop)
         LIST_FOREACH_SAFE (&loop->calls, it) {
             free(CONTAINER_OF(it, struct call, link));
         }
-        sd_event_source_unref(loop->wake);
-        sd_event_unref(loop->ev);
+        dyn_sd_event_source_unref(loop->wake);
+        dyn_sd_event_unref(loop->ev);
         close_fdp(&loop->wake_fd);
         (void)pthread_mutex_destroy(&loop->lock);
         free(loop);
@@ -160,12 +184,12 @@ void loop_set_guard(struct loop *loop, loop_guard_fn *enter_fn, loop_guard_fn *l
 
 int loop_run(struct loop *loop)
 {
-    return sd_event_loop(loop->ev);
+    return dyn_sd_event_loop(loop->ev);
 }
 
 int loop_step(struct loop *loop, uint64_t timeout_usec)
 {
-    return sd_event_run(loop->ev, timeout_usec);
+    return dyn_sd_event_run(loop->ev, timeout_usec);
 }
 
 static void wake(struct loop *loop)
@@ -288,12 +312,12 @@ int loop_add_fd(struct loop *loop, int fd, uint32_t epoll_events, loop_fd_fn *fn
         return -ENOMEM;
     }
     s->fn.fd = fn;
-    return source_done(s, sd_event_add_io(loop->ev, &s->src, fd, epoll_events, on_fd, s), ret);
+    return source_done(s, dyn_sd_event_add_io(loop->ev, &s->src, fd, epoll_events, on_fd, s), ret);
 }
 
 int loop_fd_events(struct loop_source *s, uint32_t epoll_events)
 {
-    return sd_event_source_set_io_events(s->src, epoll_events);
+    return dyn_sd_event_source_set_io_events(s->src, epoll_events);
 }
 
 int loop_add_timer(struct loop *loop, loop_timer_fn *fn, void *arg, struct loop_source **ret)
@@ -305,23 +329,23 @@ int loop_add_timer(struct loop *loop, loop_timer_fn *fn, void *arg, struct loop_
         return -ENOMEM;
     }
     s->fn.timer = fn;
-    r = sd_event_add_time(loop->ev, &s->src, CLOCK_MONOTONIC, 0, 1, on_timer, s);
+    r = dyn_sd_event_add_time(loop->ev, &s->src, CLOCK_MONOTONIC, 0, 1, on_timer, s);
     if (r >= 0) {
-        r = sd_event_source_set_enabled(s->src, SD_EVENT_OFF);
+        r = dyn_sd_event_source_set_enabled(s->src, SD_EVENT_OFF);
     }
     return source_done(s, r, ret);
 }
 
 int loop_timer_arm(struct loop_source *s, uint64_t at_usec)
 {
-    int r = sd_event_source_set_time(s->src, at_usec);
+    int r = dyn_sd_event_source_set_time(s->src, at_usec);
 
-    return r < 0 ? r : sd_event_source_set_enabled(s->src, SD_EVENT_ONESHOT);
+    return r < 0 ? r : dyn_sd_event_source_set_enabled(s->src, SD_EVENT_ONESHOT);
 }
 
 int loop_timer_disarm(struct loop_source *s)
 {
-    return sd_event_source_set_enabled(s->src, SD_EVENT_OFF);
+    return dyn_sd_event_source_set_enabled(s->src, SD_EVENT_OFF);
 }
 
 static int block_signal(int signo)
@@ -345,7 +369,7 @@ int loop_add_signal(struct loop *loop, int signo, loop_signal_fn *fn, void *arg,
     s->fn.signal = fn;
     r = block_signal(signo);
     if (r >= 0) {
-        r = sd_event_add_signal(loop->ev, &s->src, signo, on_signal, s);
+        r = dyn_sd_event_add_signal(loop->ev, &s->src, signo, on_signal, s);
     }
     return source_done(s, r, ret);
 }
@@ -362,7 +386,7 @@ int loop_add_child(struct loop *loop, pid_t pid, loop_child_fn *fn, void *arg,
     s->fn.child = fn;
     r = block_signal(SIGCHLD);
     if (r >= 0) {
-        r = sd_event_add_child(loop->ev, &s->src, pid, WEXITED, on_child, s);
+        r = dyn_sd_event_add_child(loop->ev, &s->src, pid, WEXITED, on_child, s);
     }
     return source_done(s, r, ret);
 }
@@ -370,7 +394,7 @@ int loop_add_child(struct loop *loop, pid_t pid, loop_child_fn *fn, void *arg,
 struct loop_source *loop_source_free(struct loop_source *s)
 {
     if (s != NULL) {
-        sd_event_source_disable_unref(s->src);
+        dyn_sd_event_source_disable_unref(s->src);
         free(s);
     }
     return NULL;
