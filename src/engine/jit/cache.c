@@ -215,10 +215,10 @@ uint32_t jit_token(struct jit *j, uint64_t vpage, uint64_t gpa, unsigned index)
     }
 }
 
-static void redirect(struct jit *j, uint32_t entry, uint32_t to)
+void jit_redirect(struct jit *j, uint32_t from, uint32_t to)
 {
-    uint8_t *p = j->rw + entry;
-    int32_t rel = (int32_t)to - (int32_t)(entry + 5);
+    uint8_t *p = j->rw + from;
+    int32_t rel = (int32_t)to - (int32_t)(from + 5);
 
     p[0] = 0xe9;
     memcpy(p + 1, &rel, 4);
@@ -238,18 +238,18 @@ static void kill_block(struct jit *j, struct block *b)
 {
     b->dead = true;
     unhash(j, b);
-    redirect(j, b->e0, (uint32_t)(j->t_miss - j->rw)); /* maybe another address was meant */
-    redirect(j, b->e1, b->stale);
-    redirect(j, b->ep, b->stale);
-    redirect(j, b->e2, b->stale);
+    jit_redirect(j, b->e0, (uint32_t)(j->t_miss - j->rw)); /* maybe another address was meant */
+    jit_redirect(j, b->e1, b->stale);
+    jit_redirect(j, b->ep, b->stale);
+    jit_redirect(j, b->e2, b->stale);
     j->stats.invalidated++;
 }
 
 void jit_forward(struct jit *j, const struct block *from, const struct block *to)
 {
-    redirect(j, from->e1, to->e1);
-    redirect(j, from->ep, to->ep);
-    redirect(j, from->e2, to->e2);
+    jit_redirect(j, from->e1, to->e1);
+    jit_redirect(j, from->ep, to->ep);
+    jit_redirect(j, from->e2, to->e2);
 }
 
 /* Drops blocks of one page that overlap [from, to), or, with host, that are not as they were

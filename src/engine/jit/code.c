@@ -336,13 +336,13 @@ static bool make_huge(struct jit *j, const uint8_t *p)
 
 /* Maps the next bytes of code memory, from at on, in both views: one call for as many pages as would
  * cost a fault each, of tens of microseconds where the host is a virtual machine itself. */
-static void map_ahead(struct jit *j, uint8_t *at, uint8_t *end, uint8_t **mapped)
+static void map_ahead(struct jit *j, uint8_t *at, uint8_t *end, bool huge, uint8_t **mapped)
 {
     if (*mapped >= at + JIT_BLOCK_ROOM || *mapped >= end)
         return;
     uint8_t *from = *mapped > at ? *mapped : at - ((uintptr_t)at & 4095);
     size_t n = end - from < JIT_AHEAD_BYTES ? (size_t)(end - from) : JIT_AHEAD_BYTES;
-    if (j->n_blocks >= JIT_MANY_BLOCKS && make_huge(j, from)) {
+    if (huge && j->n_blocks >= JIT_MANY_BLOCKS && make_huge(j, from)) {
         *mapped = from - (uintptr_t)from % HUGE_PAGE + HUGE_PAGE;
         return;
     }
@@ -368,9 +368,10 @@ void jit_code_ahead(struct jit *j)
 
     if (j->n_blocks == JIT_MANY_BLOCKS)
         begin_huge(j);
-    map_ahead(j, j->emit.p, j->emit.end, &j->mapped[0]);
-    map_ahead(j, j->cold.p, j->cold.end, &j->mapped[1]);
-    map_ahead(j, stubs + (size_t)j->n_sites * JIT_STUB_BYTES, j->rw + JIT_CODE_BYTES, &j->mapped[2]);
+    map_ahead(j, j->emit.p, j->emit.end, true, &j->mapped[0]);
+    map_ahead(j, j->cold.p, j->cold.end, true, &j->mapped[1]);
+    map_ahead(j, stubs + (size_t)j->n_sites * JIT_STUB_BYTES, j->rw + JIT_CODE_BYTES, false,
+              &j->mapped[2]);
 }
 
 void jit_code_trim(struct jit *j)

@@ -116,7 +116,7 @@ static uint64_t checked_address(const struct cpu *cpu, const struct site *s, uin
 
 /* The same code without windows, if it has been made already: compiled code goes on there. Where flags
  * are saved it cannot, since blocks expect them in RFLAGS. */
-static bool resume_without_windows(struct cpu *cpu, const struct site *s)
+static bool resume_without_windows(struct cpu *cpu, struct site *s)
 {
     struct jit *j = cpu->jit;
     const struct block *b = &j->block[s->block];
@@ -127,12 +127,15 @@ static bool resume_without_windows(struct cpu *cpu, const struct site *s)
     if (b == NULL)
         return false;
     cpu->scratch[SCR_RESUME] = (uintptr_t)j->rx + b->e2;
+    /* Again and again: its stub goes there without asking, though the page may be another next time. */
+    if (++s->failures == JIT_WINDOW_FAILURES)
+        jit_redirect(j, jit_stub_offset((uint32_t)(s - j->site)), b->e2);
     return true;
 }
 
 uint64_t jit_slow(struct cpu *cpu, uint64_t hs, uintptr_t ret, uint64_t ht)
 {
-    const struct site *s = jit_site_behind(cpu->jit, ret);
+    struct site *s = jit_site_behind(cpu->jit, ret);
     uint64_t va = checked_address(cpu, s, hs, ht);
 
     cpu->jit->stats.slow++;

@@ -35,14 +35,15 @@ enum {
     JIT_TOKEN_BITS = 16,
     JIT_MAX_TOKENS = 1 << (JIT_TOKEN_BITS - 1),
     JIT_MODES = 16, /* jump tables: one for each mode that has been met */
-    JIT_TABLE_BITS = 18, /* 16 are used where the processor has no fast PEXT */
+    JIT_TABLE_BITS = 17, /* 16 are used where the processor has no fast PEXT */
     JIT_TABLE_SLOTS = 1 << JIT_TABLE_BITS,
     JIT_STACK_BYTES = 512 << 10,
     JIT_BLOCK_ROOM = 24 << 10, /* at least so much hot code memory before a block is begun */
     JIT_COLD_ROOM = 512,
-    JIT_TRIM_BYTES = 4 << 20,
+    JIT_TRIM_BYTES = 1 << 20,
     JIT_AHEAD_BYTES = 128 << 10, /* more than JIT_BLOCK_ROOM */
-    JIT_MANY_BLOCKS = 8 << 10,
+    JIT_MANY_BLOCKS = 16 << 10,
+    JIT_WINDOW_FAILURES = 32,
     JIT_POSTS = 64,
     JIT_SEEN_BITS = 18,
     JIT_COLD_INSNS = 12, /* executed by the interpreter where code runs for the first time */
@@ -117,7 +118,10 @@ struct site {
         int32_t target; /* of a link, less the block's address */
     };
     uint8_t flags;  /* SITE_ */
-    uint8_t string; /* STRING_ */
+    union {
+        uint8_t string;   /* STRING_ */
+        uint8_t failures; /* of a window */
+    };
 };
 enum {
     SITE_WRITE = 1,
@@ -205,6 +209,8 @@ uint32_t jit_token(struct jit *j, uint64_t vpage, uint64_t gpa, unsigned index);
 struct block *jit_find(struct jit *j, uint64_t gpa, uint64_t va, uint32_t mode);
 /* Registers a block in hash and pages after its fields are set. host2: of the second page. */
 void jit_add(struct jit *j, uint32_t i, const uint8_t *host, const uint8_t *host2);
+/* Writes a jump, both offsets in code memory. */
+void jit_redirect(struct jit *j, uint32_t from, uint32_t to);
 /* Links to a dead block lead to the one that has taken its place: the same code for the same address. */
 void jit_forward(struct jit *j, const struct block *from, const struct block *to);
 /* Has code there been entered before? Much runs but once, and is not worth translating. */
