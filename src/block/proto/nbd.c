@@ -13,6 +13,7 @@
 #include "block/core/iov.h"
 #include "block/nbd/client.h"
 #include "block/nbd/wire.h"
+#include "block/proto/url.h"
 #include "codec/keyval.h"
 #include "os/sock.h"
 #include "os/tls.h"
@@ -529,11 +530,27 @@ static int nbd_discard(struct block_node *node, uint64_t off, uint64_t len)
                : 0;
 }
 
+static bool is_connected(struct nbd_node *b)
+{
+    bool any = false;
+
+    (void)pthread_mutex_lock(&b->lock);
+    for (unsigned i = 0; i < b->n_clients; i++) {
+        any |= b->clients[i] != NULL && !nbd_client_dead(b->clients[i]);
+    }
+    (void)pthread_mutex_unlock(&b->lock);
+    return any;
+}
+
 static int nbd_flush(struct block_node *node)
 {
     struct nbd_node *b = (struct nbd_node *)node;
     struct request q = { .cmd = NBD_CMD_FLUSH };
 
+    /* What went over a lost connection is lost, unless the user wants to wait for the server. */
+    if (b->reconnect_usec == 0 && !is_connected(b)) {
+        return -EIO;
+    }
     return (b->info.flags & NBD_FLAG_SEND_FLUSH) != 0 ? run(b, &q) : 0;
 }
 
@@ -618,76 +635,35 @@ static int parse_old(const char *text, struct keyval *opts, struct err **err)
     return r == 0 ? keyval_add(opts, "server.port", colon + 1) : r;
 }
 
-static int hex_of(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* Owned; %XX decoded (RFC 3986, 2.1). */
-static char *unescape(const char *s, size_t len)
-{
-    char *out = malloc(len + 1);
-    size_t to = 0;
-
-    for (size_t i = 0; out != NULL && i < len; i++) {
-        if (s[i] == '%' && i + 2 < len && hex_of(s[i + 1]) >= 0 && hex_of(s[i + 2]) >= 0) {
-            out[to++] = (char)(hex_of(s[i + 1]) * 16 + hex_of(s[i + 2]));
-            i += 2;
-        } else {
-            out[to++] = s[i];
-        }
-    }
-    if (out != NULL) {
-        out[to] = '\0';
-    }
-    return out;
-}
-
-static int add_part(struct keyval *opts, const char *key, const char *s, size_t len)
-{
-    AUTO_FREE char *value = unescape(s, len);
-
-    return value != NULL ? keyval_add(opts, key, value) : -ENOMEM;
-}
-
 /* "nbd[+tcp]://HOST[:PORT]/[EXPORT]", "nbd+unix:///[EXPORT]?socket=PATH". */
 static int parse_uri(const char *uri, bool is_unix, struct keyval *opts, struct err **err)
 {
-    const char *host = strstr(uri, "://") + 3;
-    size_t host_len = strcspn(host, "/?");
-    const char *path = host + host_len;
-    const char *query = path + strcspn(path, "?");
-    const char *name = path + (*path == '/');
+    const char *form = is_unix ? "nbd+unix:///EXPORT?socket=PATH" : "nbd://HOST[:PORT]/EXPORT";
+    AUTO_FREE char *path = NULL;
+    struct url u;
+    bool good = url_parse(uri, &u);
     int r = 0;
 
-    if (query > name) {
-        r = add_part(opts, "export", name, (size_t)(query - name));
+    if (good && is_unix) {
+        good = *u.host == '\0' && u.query != NULL && str_starts(u.query, "socket=") &&
+               u.query[7] != '\0';
+        path = good ? url_decode(u.query + 7, strlen(u.query + 7)) : NULL;
+    } else if (good) {
+        good = *u.host != '\0' && u.query == NULL;
+    }
+    if (!good) {
+        r = err_set(err, EINVAL, "'%s' is no NBD URI: %s", uri, form);
+    }
+    if (r == 0 && u.path[0] == '/' && u.path[1] != '\0') {
+        r = keyval_add(opts, "export", u.path + 1);
     }
     if (r == 0 && is_unix) {
-        if (host_len != 0 || !str_starts(query, "?socket=") || query[8] == '\0') {
-            return err_set(err, EINVAL, "'%s' is no NBD URI: nbd+unix:///EXPORT?socket=PATH", uri);
-        }
-        return add_part(opts, "server.path", query + 8, strlen(query + 8));
+        r = path != NULL ? keyval_add(opts, "server.path", path) : -ENOMEM;
+    } else if (r == 0) {
+        r = keyval_add(opts, "server.host", u.host);
+        r = r == 0 && u.port != NULL ? keyval_add(opts, "server.port", u.port) : r;
     }
-    if (r == 0) {
-        const char *end = host + host_len;
-        const char *from = *host == '[' ? host + 1 : host;
-        const char *stop = *host == '[' ? memchr(host, ']', host_len) : memchr(host, ':', host_len);
-        const char *port;
-
-        stop = stop != NULL ? stop : end;
-        port = stop < end && *stop == ']' ? stop + 1 : stop;
-        if (*query != '\0' || stop == from || (port < end && *port != ':')) {
-            return err_set(err, EINVAL, "'%s' is no NBD URI: nbd://HOST[:PORT]/EXPORT", uri);
-        }
-        r = add_part(opts, "server.host", from, (size_t)(stop - from));
-        if (r == 0 && port + 1 < end) {
-            r = add_part(opts, "server.port", port + 1, (size_t)(end - port - 1));
-        }
-    }
+    url_done(&u);
     return r;
 }
 
