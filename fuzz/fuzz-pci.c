@@ -38,6 +38,9 @@ static const struct target targets[] = {
         { 0, 0x440, 0x210 },
         { 0, 0x40, 5 },
         { 0, 0x2000, 0 } } },
+    { { "i6300esb" }, { { 0, 0xc, 0x80 }, { 0, 0xc, 0x86 }, { 0, 0, 1 } } },
+    { { "pvpanic-pci" }, { { 0, 0, 1 } } },
+    { { "VGA" }, { { 2, 0x500, 0 } } },
 };
 
 static void bar_access(struct board *b, struct pci_dev *pd, unsigned n, uint64_t off, bool write,

@@ -82,6 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         "virtio-balloon-device,free-page-reporting=on",
         "virtio-scsi-device,num_queues=2",
         "virtio-gpu-device",
+        "virtio-keyboard-device",
+        "virtio-tablet-device",
         "virtio-fs-device,path=/usr/share/doc,tag=t,readonly=on",
     };
     struct device *dev;

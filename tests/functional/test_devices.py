@@ -121,3 +121,49 @@ def test_virtio_vga(start, tmp_path):
         assert black.startswith(b"P6\n1024 768\n") and len(noise) == len(black)
         assert black.count(0) > len(black) * 9 // 10 and noise.count(0) < len(noise) // 10
         guest.poweroff()
+
+
+def test_nvme(start, small_disk):
+    with start("-M", "q35", "-smp", "2", "-drive", f"if=none,id=u,file={small_disk},format=raw",
+               "-device", "nvme,drive=u,serial=abc,id=n") as guest:
+        guest.until("ls /dev", "nvme0n1")
+        assert guest("cat /sys/class/nvme/nvme0/model").startswith("QEMU NVMe Ctrl")
+        keeps_checksums(guest, "/dev/nvme0n1")
+        guest("blkdiscard /dev/nvme0n1")
+        assert guest.qmp("query-blockstats")[0]["stats"]["unmap_operations"] > 0
+        guest.poweroff()
+
+
+def test_virtio_input(start):
+    with start("-M", "q35", "-device", "virtio-keyboard-pci", "-device", "virtio-tablet-pci") as guest:
+        text = guest("cat /proc/bus/input/devices")
+        assert "QEMU Virtio Keyboard" in text and "QEMU Virtio Tablet" in text
+        guest("event=/dev/input/$(sed -n '/Virtio Keyboard/,/^$/s/.*\\(event[0-9]*\\).*/\\1/p' /proc/bus/input/devices)")
+        guest.child.sendline("echo listening; dd if=$event bs=24 count=2 2> /dev/null | hexdump -v -e '8/2 \"%04x \" \"\\n\"'")
+        guest.child.expect("listening\r*\n")
+        time.sleep(0.5)
+        guest.qmp("send-key", keys=[{"type": "qcode", "data": "home"}])
+        guest.child.expect("mini# ")
+        assert "0001 0066 0001" in guest.child.before  # a key, KEY_HOME, down
+        guest.poweroff()
+
+
+@pytest.mark.parametrize("device", ["pvpanic", "pvpanic-pci"])
+def test_panic_is_told(start, device):
+    with start("-M", "q35", "-device", device, "-no-shutdown", append="panic=0") as guest:
+        guest("modprobe pvpanic-mmio; modprobe pvpanic-pci")
+        guest.qmp("query-status")
+        guest.child.sendline("echo c > /proc/sysrq-trigger")
+        assert guest.qmp.event("GUEST_PANICKED")["action"] == "pause"
+        assert guest.qmp("query-status")["status"] == "guest-panicked"
+
+
+def test_watchdog(start):
+    with start("-M", "pc", "-device", "i6300esb") as guest:
+        guest.qmp("set-action", watchdog="pause")
+        guest.until("ls /dev", "watchdog")
+        guest.child.sendline("busybox watchdog -T 2 -t 1 -F /dev/watchdog & sleep 4; kill -9 $!; sleep 30")
+        time.sleep(3)
+        assert guest.qmp("query-status")["status"] == "running"  # it is fed
+        assert guest.qmp.event("WATCHDOG", 20)["action"] == "pause"
+        assert guest.qmp("query-status")["status"] == "watchdog"

@@ -17,7 +17,7 @@ depmod -b root "$version" 2>/dev/null
 modules="uhci_hcd ehci_pci xhci_pci usb_storage uas usbhid hid_generic usbmouse usbkbd evdev sd_mod sr_mod sg
 virtio_pci virtio_mmio virtio_blk virtio_scsi virtio_net virtio_balloon virtio_input virtio_console virtio_gpu virtio_rng
 9pnet_virtio vmw_vsock_virtio_transport
-ahci ata_piix ata_generic nvme e1000 e1000e ext4 vfat nls_ascii i6300esb pvpanic pvpanic_pci vmgenid bochs
+ahci ata_piix ata_generic nvme e1000 e1000e ext4 vfat nls_ascii i6300esb pvpanic_mmio pvpanic_pci vmgenid bochs
 psmouse atkbd parport_pc lp ppdev acpiphp button crc32c_generic isofs loop"
 mkdir -p tree/bin tree/dev tree/proc tree/sys tree/mnt tree/tmp
 for m in $modules; do

@@ -57,6 +57,16 @@ extern const struct device_class virtio_scsi_class;
 extern const struct device_class virtio_scsi_pci_class;
 extern const struct device_class scsi_hd_class;
 extern const struct device_class scsi_cd_class;
+extern const struct device_class nvme_class;
+extern const struct device_class virtio_keyboard_class;
+extern const struct device_class virtio_keyboard_pci_class;
+extern const struct device_class virtio_mouse_class;
+extern const struct device_class virtio_mouse_pci_class;
+extern const struct device_class virtio_tablet_class;
+extern const struct device_class virtio_tablet_pci_class;
+extern const struct device_class pvpanic_class;
+extern const struct device_class pvpanic_pci_class;
+extern const struct device_class i6300esb_class;
 extern const struct device_class usb_tablet_class;
 extern const struct device_class usb_mouse_class;
 extern const struct device_class usb_kbd_class;
@@ -98,6 +108,16 @@ const struct device_class *const device_classes[] = {
     &virtio_scsi_pci_class,
     &scsi_hd_class,
     &scsi_cd_class,
+    &nvme_class,
+    &virtio_keyboard_class,
+    &virtio_keyboard_pci_class,
+    &virtio_mouse_class,
+    &virtio_mouse_pci_class,
+    &virtio_tablet_class,
+    &virtio_tablet_pci_class,
+    &pvpanic_class,
+    &pvpanic_pci_class,
+    &i6300esb_class,
     &usb_tablet_class,
     &usb_mouse_class,
     &usb_kbd_class,

@@ -480,6 +480,97 @@ static void serve_shutdown(struct machine *m, enum shutdown_cause cause)
     }
 }
 
+static const char *const watchdog_names[] = { "reset", "shutdown", "poweroff", "pause",
+                                              "debug", "none",     "inject-nmi" };
+static const char *const panic_names[] = { "shutdown", "pause", "exit-failure", "none" };
+
+static int find_name(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(names[i], name)) {
+            return (int)i;
+        }
+    }
+    return -EINVAL;
+}
+
+int watchdog_action_parse(const char *name, enum watchdog_action *ret)
+{
+    int i = find_name(watchdog_names, sizeof(watchdog_names) / sizeof(watchdog_names[0]), name);
+
+    if (i >= 0) {
+        *ret = (enum watchdog_action)i;
+    }
+    return i < 0 ? i : 0;
+}
+
+int panic_action_parse(const char *name, enum panic_action *ret)
+{
+    int i = find_name(panic_names, sizeof(panic_names) / sizeof(panic_names[0]), name);
+
+    if (i >= 0) {
+        *ret = (enum panic_action)i;
+    }
+    return i < 0 ? i : 0;
+}
+
+static void go_on(struct machine *m)
+{
+    if (m->state == RUN_RUNNING) {
+        m->stop_requested = false;
+        (void)pthread_cond_broadcast(&m->vcpus_cond);
+    }
+}
+
+static void serve_watchdog(struct machine *m)
+{
+    machine_event(m, "WATCHDOG", "{\"action\": \"%s\"}", watchdog_names[m->watchdog_action]);
+    switch (m->watchdog_action) {
+    case WATCHDOG_RESET:
+        machine_request_reset(m, CAUSE_GUEST_RESET);
+        break;
+    case WATCHDOG_SHUTDOWN:
+        machine_powerdown(m);
+        go_on(m);
+        break;
+    case WATCHDOG_POWEROFF:
+        loop_quit(m->loop, 0);
+        break;
+    case WATCHDOG_PAUSE:
+    case WATCHDOG_DEBUG:
+        machine_pause(m, RUN_WATCHDOG);
+        break;
+    case WATCHDOG_INJECT_NMI:
+        for (unsigned i = 0; i < m->n_vcpus; i++) {
+            vcpu_nmi(&m->vcpus[i]);
+        }
+        go_on(m);
+        break;
+    case WATCHDOG_NONE:
+        go_on(m);
+        break;
+    }
+}
+
+static void serve_panic(struct machine *m)
+{
+    bool pause = m->panic_action == PANIC_PAUSE ||
+                 (m->panic_action == PANIC_SHUTDOWN && m->no_shutdown);
+
+    machine_event(m, "GUEST_PANICKED", "{\"action\": \"%s\"}",
+                  pause                             ? "pause"
+                  : m->panic_action == PANIC_NONE ? "run"
+                                                  : "poweroff");
+    if (pause) {
+        machine_pause(m, RUN_GUEST_PANICKED);
+    } else if (m->panic_action == PANIC_NONE) {
+        go_on(m);
+    } else {
+        machine_event(m, "SHUTDOWN", "{\"guest\": true, \"reason\": \"guest-panic\"}");
+        loop_quit(m->loop, m->panic_action == PANIC_EXIT_FAILURE ? 1 : 0);
+    }
+}
+
 static void serve_requests(void *arg)
 {
     struct machine *m = arg;
@@ -505,6 +596,12 @@ static void serve_requests(void *arg)
     } else if (m->io_error_request) {
         m->io_error_request = false;
         machine_pause(m, RUN_IO_ERROR);
+    } else if (m->panic_request) {
+        m->panic_request = false;
+        serve_panic(m);
+    } else if (m->watchdog_request) {
+        m->watchdog_request = false;
+        serve_watchdog(m);
     } else if (m->suspend_request) {
         m->suspend_request = false;
         machine_pause(m, RUN_SUSPENDED);
@@ -554,6 +651,18 @@ void machine_request_internal_error(struct machine *m)
 void machine_request_io_error(struct machine *m)
 {
     m->io_error_request = true;
+    post_request(m);
+}
+
+void machine_guest_panicked(struct machine *m)
+{
+    m->panic_request = true;
+    post_request(m);
+}
+
+void machine_watchdog(struct machine *m)
+{
+    m->watchdog_request = true;
     post_request(m);
 }
 

@@ -79,6 +79,21 @@ enum shutdown_cause {
     CAUSE_GUEST_RESET,
     CAUSE_GUEST_PANIC,
 };
+/* What is done when the guest's watchdog has run out, and when the guest has crashed. */
+enum watchdog_action {
+    WATCHDOG_RESET,
+    WATCHDOG_SHUTDOWN,
+    WATCHDOG_POWEROFF,
+    WATCHDOG_PAUSE,
+    WATCHDOG_DEBUG,
+    WATCHDOG_NONE,
+    WATCHDOG_INJECT_NMI,
+};
+enum panic_action { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_EXIT_FAILURE, PANIC_NONE };
+/* By QMP's name; -EINVAL. */
+int watchdog_action_parse(const char *name, enum watchdog_action *ret);
+int panic_action_parse(const char *name, enum panic_action *ret);
+
 const char *shutdown_cause_name(enum shutdown_cause cause);
 const char *run_state_name(enum run_state state);
 
@@ -188,7 +203,9 @@ struct machine {
     void *powerdown_arg;
     enum shutdown_cause shutdown_request;
     enum shutdown_cause reset_request;
-    bool error_request, io_error_request, suspend_request;
+    bool error_request, io_error_request, suspend_request, panic_request, watchdog_request;
+    enum watchdog_action watchdog_action;
+    enum panic_action panic_action;
     bool internal_error_exits; /* nobody could look at the stopped machine */
     bool request_posted;
     bool waking; /* a reset that keeps RAM */
@@ -245,6 +262,8 @@ void machine_request_internal_error(struct machine *m);
 /* Stops with state io-error; the request is submitted again when the machine goes on. */
 void machine_request_io_error(struct machine *m);
 void machine_retry(struct machine *m, struct block_req *req);
+void machine_guest_panicked(struct machine *m);
+void machine_watchdog(struct machine *m);
 /* The guest sleeps (ACPI S3) until machine_wakeup(). */
 void machine_request_suspend(struct machine *m);
 int machine_wakeup(struct machine *m, struct err **err);

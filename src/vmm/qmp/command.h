@@ -80,7 +80,7 @@ qmp_fn qmp_do_qmp_capabilities, qmp_do_query_version, qmp_do_query_commands,
 qmp_fn qmp_do_query_status, qmp_do_stop, qmp_do_cont, qmp_do_quit, qmp_do_system_reset,
     qmp_do_system_powerdown, qmp_do_query_name, qmp_do_query_uuid, qmp_do_set_action,
     qmp_do_system_wakeup, qmp_do_query_current_machine, qmp_do_query_memory_size_summary,
-    qmp_do_query_memory_devices, qmp_do_inject_nmi;
+    qmp_do_query_memory_devices, qmp_do_inject_nmi, qmp_do_watchdog_set_action;
 /* schema/ui.json */
 qmp_fn qmp_do_screendump, qmp_do_send_key, qmp_do_input_send_event, qmp_do_query_vnc,
     qmp_do_set_password, qmp_do_add_client;

@@ -42,6 +42,8 @@ int qmp_do_set_action(struct machine *m, struct json_object *args, struct json_o
 {
     const char *reboot = NULL;
     const char *shutdown = NULL;
+    const char *panic = json_str_or(args, "panic", NULL);
+    const char *watchdog = json_str_or(args, "watchdog", NULL);
 
     (void)ret;
     (void)!json_get_str(args, "reboot", &reboot, NULL);
@@ -51,6 +53,12 @@ int qmp_do_set_action(struct machine *m, struct json_object *args, struct json_o
     }
     if (shutdown != NULL && !str_eq(shutdown, "poweroff") && !str_eq(shutdown, "pause")) {
         return err_set(err, EINVAL, "Invalid parameter '%s'", shutdown);
+    }
+    if (panic != NULL && panic_action_parse(panic, &m->panic_action) < 0) {
+        return err_set(err, EINVAL, "Invalid parameter '%s'", panic);
+    }
+    if (watchdog != NULL && watchdog_action_parse(watchdog, &m->watchdog_action) < 0) {
+        return err_set(err, EINVAL, "Invalid parameter '%s'", watchdog);
     }
     if (reboot != NULL) {
         m->no_reboot = str_eq(reboot, "shutdown");
@@ -169,4 +177,15 @@ int qmp_do_query_uuid(struct machine *m, struct json_object *args, struct json_o
     *ret = json_object_new_object();
     (void)json_add_str(*ret, "UUID", text);
     return 0;
+}
+
+int qmp_do_watchdog_set_action(struct machine *m, struct json_object *args,
+                               struct json_object **ret, struct err **err)
+{
+    const char *action = json_str_or(args, "action", "");
+
+    (void)ret;
+    return watchdog_action_parse(action, &m->watchdog_action) < 0
+               ? err_set(err, EINVAL, "Invalid parameter '%s'", action)
+               : 0;
 }
