@@ -190,3 +190,23 @@ def test_cdrom_changes(start, tmp_path):  # noqa: F811
         g.qmp("eject", id="cdrom", force=True)
         assert "tray_open" in g.qmp("query-block")[0] and "inserted" not in g.qmp("query-block")[0]
         g.poweroff()
+
+
+def test_nbd_export(guest, base, tmp_path):
+    qmp = guest.qmp
+    write(guest, "a")
+    qmp("block-dirty-bitmap-add", node="f1", name="b0")
+    write(guest, "b")
+    qmp("nbd-server-start", addr={"type": "unix", "data": {"path": f"{tmp_path}/nbd"}})
+    qmp("block-export-add", type="nbd", id="e1", node_name="f1", name="disk", bitmaps=["b0"])
+    assert qmp("query-block-exports")[0]["id"] == "e1"
+    assert "error" in qmp.ask("nbd-server-start", addr={"type": "inet", "data": {"host": "::", "port": "0"}})
+    uri = f"nbd+unix:///disk?socket={tmp_path}/nbd"
+    out = tmp_path / "copy.raw"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", uri, out], check=True)
+    done = subprocess.run(["md5sum", out], check=True, capture_output=True, text=True)
+    assert done.stdout[:32] == disk_sum(guest)
+    qmp("block-export-del", id="e1")
+    assert qmp.event("BLOCK_EXPORT_DELETED")["id"] == "e1"
+    qmp("nbd-server-stop")
+    guest.poweroff()

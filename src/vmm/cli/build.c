@@ -552,6 +552,7 @@ void machine_tear_down(struct machine *m, struct block_ctx *blocks)
         return;
     }
     qmp_jobs_free(m);
+    qmp_nbd_free(m);
     machine_free_devices(m);
     (void)hash_each(m->blocks, unref_node, NULL);
     (void)block_ctx_free(blocks);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmm/machine/broker.h"
 
+#include "base/str.h"
 #include "os/fd.h"
+#include "os/sock.h"
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
@@ -15,12 +17,47 @@
 
 enum { MAX_PATH = 4096 };
 
-/* One message each way: flags, mode and path; result, and the descriptor with it. */
+enum broker_kind { BROKER_FILE, BROKER_LISTEN_UNIX, BROKER_LISTEN_TCP, BROKER_CONNECT_UNIX,
+                   BROKER_CONNECT_TCP };
+
+/* One message each way: what, flags, mode and path (TCP: host, newline, port); result, and the
+ * descriptor with it. */
 struct request {
+    int32_t kind; /* enum broker_kind */
     int32_t flags;
     uint32_t mode;
     char path[MAX_PATH];
 };
+
+/* A descriptor or a negative errno. */
+static int open_socket(int kind, char *place, struct err **err)
+{
+    char *port = strchr(place, '\n');
+    unsigned n = 0;
+    int fd = -1;
+    int r = -EINVAL;
+
+    if (port != NULL) {
+        *port++ = '\0';
+    }
+    switch (kind) {
+    case BROKER_LISTEN_UNIX:
+        r = sock_listen_unix(place, 16, &fd, err);
+        break;
+    case BROKER_CONNECT_UNIX:
+        r = sock_connect_unix(place, &fd, err);
+        break;
+    case BROKER_LISTEN_TCP:
+        r = port != NULL ? sock_listen_tcp(place, port, 16, &fd, 1, &n, err) : r;
+        break;
+    case BROKER_CONNECT_TCP:
+        r = port != NULL ? sock_connect_tcp(place, port, &fd, err) : r;
+        break;
+    default:
+        break;
+    }
+    return r < 0 ? r : fd;
+}
 
 static void serve(int sock)
 {
@@ -36,8 +73,13 @@ static void serve(int sock)
             return;
         }
         r.path[MAX_PATH - 1] = '\0';
-        fd = open(r.path, r.flags | O_CLOEXEC, r.mode);
-        result = fd < 0 ? -errno : 0;
+        if (r.kind == BROKER_FILE) {
+            fd = open(r.path, r.flags | O_CLOEXEC, r.mode);
+            result = fd < 0 ? -errno : 0;
+        } else {
+            fd = open_socket(r.kind, r.path, NULL);
+            result = fd < 0 ? fd : 0;
+        }
         if (fd_send_with(sock, &result, sizeof(result), &fd, fd >= 0 ? 1 : 0) < 0) {
             return;
         }
@@ -88,10 +130,8 @@ int broker_start(int *ret, struct err **err)
     return 0;
 }
 
-static int ask(void *arg, const char *path, int flags, unsigned mode)
+static int send_request(struct machine *m, struct request *r, const char *path)
 {
-    struct machine *m = arg;
-    struct request r = { .flags = flags, .mode = mode };
     int32_t result = -EIO;
     size_t n_fds = 0;
     int fd = -1;
@@ -99,13 +139,46 @@ static int ask(void *arg, const char *path, int flags, unsigned mode)
     if (strlen(path) >= MAX_PATH) {
         return -ENAMETOOLONG;
     }
-    memcpy(r.path, path, strlen(path));
-    if (fd_send_with(m->broker_fd, &r, sizeof(r), NULL, 0) < 0 ||
+    memcpy(r->path, path, strlen(path));
+    if (fd_send_with(m->broker_fd, r, sizeof(*r), NULL, 0) < 0 ||
         fd_recv_with(m->broker_fd, &result, sizeof(result), &fd, 1, &n_fds) !=
             (ssize_t)sizeof(result)) {
         return -EIO;
     }
     return result < 0 ? result : n_fds == 1 ? fd : -EIO;
+}
+
+static int ask(void *arg, const char *path, int flags, unsigned mode)
+{
+    struct request r = { .kind = BROKER_FILE, .flags = flags, .mode = mode };
+
+    return send_request(arg, &r, path);
+}
+
+int machine_open_socket(struct machine *m, bool listening, const char *place, const char *port,
+                        int *ret, struct err **err)
+{
+    AUTO_FREE char *text =
+        port != NULL ? str_format("%s\n%s", place, port) : str_format("%s", place);
+    struct request r = { .kind = listening ? (port != NULL ? BROKER_LISTEN_TCP : BROKER_LISTEN_UNIX)
+                         : port != NULL    ? BROKER_CONNECT_TCP
+                                           : BROKER_CONNECT_UNIX };
+    int fd;
+
+    if (text == NULL) {
+        return err_set(err, ENOMEM, "no memory");
+    }
+    if (m->broker_fd < 0) {
+        fd = open_socket(r.kind, text, err);
+    } else {
+        fd = send_request(m, &r, text);
+    }
+    if (fd < 0) {
+        return err_set(err, -fd, "Failed to %s '%s%s%s': %s", listening ? "listen at" : "connect to",
+                       place, port != NULL ? ":" : "", port != NULL ? port : "", strerror(-fd));
+    }
+    *ret = fd;
+    return 0;
 }
 
 void broker_use(struct machine *m, int fd)

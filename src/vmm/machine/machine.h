@@ -167,7 +167,7 @@ struct machine {
     struct hash *blocks;         /* struct block_node, by node name and drive id */
     struct hash *drives;         /* which of these names are drives' ids: they follow the image */
     struct list jobs;            /* struct qmp_job.link */
-    struct nbd_server *nbd;      /* owned; NULL: none */
+    struct nbd_state *nbd;       /* owned by qmp/nbd.c; NULL: no server */
     struct hash *objects;        /* struct object, by id */
     struct block_ctx *block_ctx; /* borrowed */
     struct {

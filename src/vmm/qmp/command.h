@@ -76,6 +76,10 @@ qmp_fn qmp_do_query_migrate_capabilities, qmp_do_migrate_set_capabilities, qmp_d
 qmp_fn qmp_do_qmp_capabilities, qmp_do_query_version, qmp_do_query_commands,
     qmp_do_query_qmp_schema, qmp_do_query_target, qmp_do_query_command_line_options, qmp_do_getfd,
     qmp_do_closefd, qmp_do_query_machines, qmp_do_query_chardev;
+/* schema/nbd.json */
+qmp_fn qmp_do_nbd_server_start, qmp_do_nbd_server_stop, qmp_do_nbd_server_add,
+    qmp_do_nbd_server_remove, qmp_do_block_export_add, qmp_do_block_export_del,
+    qmp_do_query_block_exports;
 /* schema/run.json */
 qmp_fn qmp_do_query_status, qmp_do_stop, qmp_do_cont, qmp_do_quit, qmp_do_system_reset,
     qmp_do_system_powerdown, qmp_do_query_name, qmp_do_query_uuid, qmp_do_set_action,

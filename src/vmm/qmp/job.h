@@ -17,3 +17,5 @@ int qmp_job_start(struct machine *m, struct json_object *args, struct block_job_
 int qmp_job_done(struct machine *m, const char *id, const char *type, struct err *error,
                  struct err **err) MUST_CHECK;
 void qmp_jobs_free(struct machine *m);
+/* The NBD server and its exports. */
+void qmp_nbd_free(struct machine *m);

@@ -4,16 +4,15 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "os/fd.h"
+#include "vmm/machine/broker.h"
 #include "vmm/machine/machine.h"
 #include "vmm/state/state.h"
 #include "vmm/state/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static const char *const names[] = {
@@ -34,66 +33,28 @@ static void set_status(struct machine *m, enum migrate_status status)
 
 /* ---- addresses ---- */
 
-static int open_unix(const char *path, bool listening, struct err **err)
-{
-    struct sockaddr_un sa = { .sun_family = AF_UNIX };
-    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (strlen(path) >= sizeof(sa.sun_path)) {
-        return err_set(err, ENAMETOOLONG, "the socket's path is too long");
-    }
-    memcpy(sa.sun_path, path, strlen(path));
-    if (listening) {
-        (void)unlink(path);
-    }
-    if (fd < 0 || (listening ? bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 1) < 0
-                             : connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)) {
-        return err_set(err, errno, "Failed to %s '%s': %s", listening ? "listen at" : "connect to",
-                       path, strerror(errno));
-    }
-    return TAKE_FD(fd);
-}
-
 /* HOST:PORT, [V6]:PORT; an empty host is every address of this one. */
-static int open_tcp(const char *text, bool listening, struct err **err)
+static int open_tcp(struct machine *m, const char *text, bool listening, struct err **err)
 {
     const char *colon = strrchr(text, ':');
     AUTO_FREE char *host = NULL;
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = listening ? AI_PASSIVE : 0 };
-    struct addrinfo *list = NULL;
-    int result = -1;
-    int why = EINVAL;
+    int fd = -1;
+    int r;
 
     if (colon == NULL) {
         return err_set(err, EINVAL, "'tcp:%s': use tcp:HOST:PORT", text);
     }
     host = *text == '[' && colon > text + 1 ? strndup(text + 1, (size_t)(colon - text) - 2)
                                             : strndup(text, (size_t)(colon - text));
-    if (host == NULL || getaddrinfo(*host != '\0' ? host : NULL, colon + 1, &hints, &list) != 0) {
-        return err_set(err, ENOENT, "'tcp:%s': no such host or port", text);
-    }
-    for (struct addrinfo *ai = list; ai != NULL && result < 0; ai = ai->ai_next) {
-        AUTO_FD int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        int on = 1;
-
-        if (fd >= 0) {
-            (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-        }
-        if (fd >= 0 && (listening ? bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, 1) == 0
-                                  : connect(fd, ai->ai_addr, ai->ai_addrlen) == 0)) {
-            result = TAKE_FD(fd);
-        } else {
-            why = errno;
-        }
-    }
-    freeaddrinfo(list);
-    return result >= 0 ? result : err_set(err, why, "'tcp:%s': %s", text, strerror(why));
+    r = host != NULL ? machine_open_socket(m, listening, host, colon + 1, &fd, err) : -ENOMEM;
+    return r < 0 ? r : fd;
 }
 
 static int open_address(struct machine *m, const char *uri, bool in, bool *ret_listening,
                         struct err **err)
 {
-    int fd;
+    int fd = -1;
+    int r;
 
     *ret_listening = false;
     if (str_starts(uri, "fd:")) {
@@ -108,11 +69,12 @@ static int open_address(struct machine *m, const char *uri, bool in, bool *ret_l
     }
     if (str_starts(uri, "unix:")) {
         *ret_listening = in;
-        return open_unix(uri + 5, in, err);
+        r = machine_open_socket(m, in, uri + 5, NULL, &fd, err);
+        return r < 0 ? r : fd;
     }
     if (str_starts(uri, "tcp:")) {
         *ret_listening = in;
-        return open_tcp(uri + 4, in, err);
+        return open_tcp(m, uri + 4, in, err);
     }
     return err_set(err, EINVAL, "unknown migration protocol: %s (use fd:, unix:, tcp: or file:)",
                    uri);
