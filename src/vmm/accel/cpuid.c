@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { MAX_ENTRIES = 256 };
+enum { MAX_ENTRIES = 256, DEFAULT_PHYS_BITS = 40 };
 #define KVM_LEAF     0x40000000u
 #define KVM_FEATURES 0x40000001u
 #define EXT_LEAF     0x80000000u
@@ -128,14 +128,71 @@ static void words_of(const struct cpu_model_def *def, uint32_t words[_W_MAX])
     apply_list(words, def->remove, false);
 }
 
+/* family=N and its like; *ret_known: is it one of these? */
+static int set_number(struct cpu_model *m, const char *key, const char *value, bool *ret_known,
+                      struct err **err)
+{
+    static const struct {
+        const char *name;
+        unsigned min, max;
+    } numbers[] = {
+        { "family", 0, 0xff + 0xf },   { "model", 0, 0xff },          { "stepping", 0, 0xf },
+        { "level", 1, 0x1f },          { "xlevel", 0x80000000u, 0x8000ffffu },
+        { "phys-bits", 32, 52 },       { "host-phys-bits-limit", 32, 52 },
+    };
+    unsigned *places_of[] = { &m->own.family, &m->own.model,  &m->own.stepping,
+                              &m->own.level,  &m->own.xlevel, &m->own.phys_bits,
+                              &m->own.phys_bits };
+
+    *ret_known = false;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        char *end;
+        unsigned long v;
+
+        if (!str_eq(numbers[i].name, key)) {
+            continue;
+        }
+        *ret_known = true;
+        errno = 0;
+        v = strtoul(value, &end, 0);
+        if (*value == '\0' || *end != '\0' || errno != 0 || v < numbers[i].min ||
+            v > numbers[i].max) {
+            return err_set(err, EINVAL, "CPU property '%s' is a number from %u to %u, not '%s'",
+                           key, numbers[i].min, numbers[i].max, value);
+        }
+        *places_of[i] = (unsigned)v;
+        m->own.has_family |= i == 0;
+        m->own.has_model |= i == 1;
+        m->own.has_stepping |= i == 2;
+        return 0;
+    }
+    return 0;
+}
+
 static int set_property(struct cpu_model *m, const char *key, const char *value, struct err **err)
 {
     const struct cpu_feature *f = cpu_feature_find(key);
+    bool known;
     bool on;
+    int r = set_number(m, key, value, &known, err);
 
+    if (r < 0 || known) {
+        return r;
+    }
+    if (str_eq(key, "vendor")) {
+        if (strlen(value) != 12) {
+            return err_set(err, EINVAL, "a CPU's vendor has 12 characters, not '%s'", value);
+        }
+        memcpy(m->own.vendor, value, 13);
+        return 0;
+    }
+    if (str_eq(key, "model-id")) {
+        (void)snprintf(m->own.brand, sizeof(m->own.brand), "%s", value);
+        return 0;
+    }
     if (str_eq(key, "kvm") || str_eq(key, "check") || str_eq(key, "enforce") ||
         str_eq(key, "migratable") || str_eq(key, "host-cache-info") || str_eq(key, "pmu") ||
-        str_eq(key, "l3-cache") || f != NULL) {
+        str_eq(key, "l3-cache") || str_eq(key, "host-phys-bits") || f != NULL) {
         if (str_to_bool(value, &on) < 0) {
             return err_set(err, EINVAL, "CPU property '%s' is on or off, not '%s'", key, value);
         }
@@ -146,6 +203,8 @@ static int set_property(struct cpu_model *m, const char *key, const char *value,
             m->kvm_hidden = !on;
         } else if (str_eq(key, "enforce")) {
             m->enforce = on;
+        } else if (str_eq(key, "host-phys-bits")) {
+            m->own.phys_bits = on ? 0 : m->own.phys_bits != 0 ? m->own.phys_bits : DEFAULT_PHYS_BITS;
         }
         return 0;
     }
@@ -333,6 +392,37 @@ static void cut_xsave(struct leaves *l)
     d0->ebx = 512 + 64; /* with XCR0 = 1; the accelerator keeps it up to date */
 }
 
+/* Family, model and stepping (SDM 2A, CPUID leaf 1); what nobody asked for is the host's. */
+static void set_signature(const struct cpu_model *m, struct kvm_cpuid_entry2 *one)
+{
+    const struct cpu_model_def *d = m->def;
+    unsigned base_family = one->eax >> 8 & 0xf;
+    unsigned family = base_family + (base_family == 15 ? one->eax >> 20 & 0xff : 0);
+    unsigned model = (one->eax >> 4 & 0xf) | (one->eax >> 12 & 0xf0);
+    unsigned stepping = one->eax & 0xf;
+
+    if (d->vendor != NULL) {
+        family = d->family;
+        model = d->model;
+        stepping = d->stepping;
+    }
+    family = m->own.has_family ? m->own.family : family;
+    model = m->own.has_model ? m->own.model : model;
+    stepping = m->own.has_stepping ? m->own.stepping : stepping;
+    base_family = family > 15 ? 15 : family;
+    one->eax = (family - base_family) << 20 | (model >> 4) << 16 | base_family << 8 |
+               (model & 0xf) << 4 | stepping;
+}
+
+static void set_phys_bits(const struct cpu_model *m, struct leaves *l)
+{
+    struct kvm_cpuid_entry2 *e = find(l, EXT_LEAF + 8, 0);
+
+    if (m->own.phys_bits != 0 && e != NULL && (e->eax & 0xff) > m->own.phys_bits) {
+        e->eax = (e->eax & ~0xffu) | m->own.phys_bits;
+    }
+}
+
 static void set_identity(const struct cpu_model *m, struct leaves *l)
 {
     const struct cpu_model_def *d = m->def;
@@ -340,26 +430,34 @@ static void set_identity(const struct cpu_model *m, struct leaves *l)
     struct kvm_cpuid_entry2 *one = find_or_add(l, 1);
     struct kvm_cpuid_entry2 *ext = find_or_add(l, EXT_LEAF);
     struct kvm_cpuid_entry2 *ext1 = find_or_add(l, EXT_LEAF + 1);
+    const char *vendor = m->own.vendor[0] != '\0' ? m->own.vendor : d->vendor;
+    const char *brand_text = m->own.brand[0] != '\0' ? m->own.brand : d->desc;
+    unsigned level = m->own.level != 0 ? m->own.level : d->level;
     char brand[48] = { 0 };
-    unsigned base_family;
 
-    if (d->vendor == NULL || zero == NULL || one == NULL || ext == NULL || ext1 == NULL) {
+    if (zero == NULL || one == NULL || ext == NULL || ext1 == NULL) {
         return;
     }
-    if (zero->eax > d->level) {
-        zero->eax = d->level < 0xd && find(l, 0xd, 0) != NULL ? 0xd : d->level;
+    if (vendor != NULL) {
+        zero->ebx = ext->ebx = le32_get(vendor);
+        zero->edx = ext->edx = le32_get(vendor + 4);
+        zero->ecx = ext->ecx = le32_get(vendor + 8);
     }
-    zero->ebx = ext->ebx = le32_get(d->vendor);
-    zero->edx = ext->edx = le32_get(d->vendor + 4);
-    zero->ecx = ext->ecx = le32_get(d->vendor + 8);
-    base_family = d->family > 15 ? 15 : d->family;
-    one->eax = (d->family - base_family) << 20 | (d->model >> 4) << 16 | base_family << 8 |
-               (d->model & 0xf) << 4 | d->stepping;
+    set_signature(m, one);
     ext1->eax = one->eax;
     if (ext->eax < EXT_LEAF + 8) {
         ext->eax = EXT_LEAF + 8;
     }
-    memcpy(brand, d->desc, strlen(d->desc) < 47 ? strlen(d->desc) : 47);
+    if (m->own.xlevel != 0) {
+        ext->eax = m->own.xlevel;
+    }
+    if (zero->eax > level && (d->vendor != NULL || m->own.level != 0)) {
+        zero->eax = level < 0xd && find(l, 0xd, 0) != NULL ? 0xd : level;
+    }
+    if (d->vendor == NULL && m->own.brand[0] == '\0') {
+        return; /* the host's name, and its performance counters */
+    }
+    memcpy(brand, brand_text, strnlen(brand_text, 47));
     for (uint32_t i = 0; i < 3; i++) {
         struct kvm_cpuid_entry2 *e = find_or_add(l, EXT_LEAF + 2 + i);
 
@@ -370,7 +468,9 @@ static void set_identity(const struct cpu_model *m, struct leaves *l)
             e->edx = le32_get(brand + i * 16 + 12);
         }
     }
-    drop(l, 0xa); /* the host's performance counters */
+    if (d->vendor != NULL) {
+        drop(l, 0xa); /* the host's performance counters */
+    }
 }
 
 static unsigned bits_for(unsigned n)
@@ -450,6 +550,7 @@ int cpuid_install(struct cpu_model *m, struct vcpu *v, struct err **err)
     }
     cut_xsave(l);
     set_identity(m, l);
+    set_phys_bits(m, l);
     set_topology(l, v->index, m->n_cpus);
     kvm = find(l, KVM_LEAF, 0);
     if (kvm != NULL && kvm->eax == 0) {

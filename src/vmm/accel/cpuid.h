@@ -53,6 +53,15 @@ const struct cpu_model_def *cpu_model_find(const char *name);
 
 struct cpu_model {
     const struct cpu_model_def *def;
+    /* What was given by name; 0 and "": as the model's. */
+    struct {
+        char vendor[13];
+        char brand[48];
+        bool has_family, has_model, has_stepping;
+        unsigned family, model, stepping;
+        unsigned level, xlevel;
+        unsigned phys_bits;
+    } own;
     uint32_t words[_W_MAX]; /* of the model, where def is not "everything" */
     uint32_t plus[_W_MAX];  /* asked for by name */
     uint32_t minus[_W_MAX]; /* refused by name */

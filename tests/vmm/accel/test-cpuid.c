@@ -29,6 +29,30 @@ static void test_models(void **state)
     assert_int_equal(cpu_model_parse("max,aes=maybe", 1, &m, NULL), -EINVAL);
 }
 
+static void test_identity(void **state)
+{
+    struct cpu_model *m = NULL;
+
+    (void)state;
+    assert_int_equal(cpu_model_parse("max,vendor=GenuineIntel,family=6,stepping=0,level=0xd,"
+                                     "phys-bits=36,model-id=Some CPU",
+                                     1, &m, NULL),
+                     0);
+    assert_string_equal(m->own.vendor, "GenuineIntel");
+    assert_true(m->own.has_family && m->own.has_stepping && !m->own.has_model);
+    assert_int_equal(m->own.family, 6);
+    assert_int_equal(m->own.level, 0xd);
+    assert_int_equal(m->own.phys_bits, 36);
+    assert_string_equal(m->own.brand, "Some CPU");
+    m = cpu_model_free(m);
+    assert_int_equal(cpu_model_parse("IvyBridge,phys-bits=36,host-phys-bits=off", 1, &m, NULL), 0);
+    assert_int_equal(m->own.phys_bits, 36);
+    m = cpu_model_free(m);
+    assert_int_equal(cpu_model_parse("max,vendor=Intel", 1, &m, NULL), -EINVAL);
+    assert_int_equal(cpu_model_parse("max,phys-bits=64", 1, &m, NULL), -EINVAL);
+    assert_int_equal(cpu_model_parse("max,stepping=", 1, &m, NULL), -EINVAL);
+}
+
 /* The tables' words are features, parents exist, names are unique. */
 static void test_tables(void **state)
 {
@@ -50,6 +74,7 @@ static void test_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_models),
+                                        cmocka_unit_test(test_identity),
                                         cmocka_unit_test(test_tables) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
