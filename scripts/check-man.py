@@ -33,6 +33,8 @@ def main(top, build):
             if f".It Fl -{option}" not in text:
                 print(f"vireo.1: --{option} of 'vireo {command}' is not described")
                 bad += 1
+    generator = pathlib.Path(top, "scripts", "gen-vireo-man.py")
+    bad += subprocess.run([sys.executable, generator, vireo, pages / "vireo.1", "--check"]).returncode
     return 1 if bad else 0
 
 

@@ -5,6 +5,7 @@
 #include "os/dynlib.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -25,6 +26,12 @@ struct call {
     X(sd_event_add_time)             \
     X(sd_event_exit)                 \
     X(sd_event_loop)                 \
+    X(sd_event_dispatch)             \
+    X(sd_event_get_exit_code)        \
+    X(sd_event_get_fd)               \
+    X(sd_event_get_state)            \
+    X(sd_event_prepare)              \
+    X(sd_event_wait)                 \
     X(sd_event_new)                  \
     X(sd_event_run)                  \
     X(sd_event_source_disable_unref) \
@@ -47,6 +54,9 @@ struct loop {
     loop_guard_fn *enter; /* NULL: no guard */
     loop_guard_fn *leave;
     void *guard_arg;
+    bool held;        /* the guard is held around the whole round */
+    pthread_t thread; /* that runs the loop */
+    bool runs;
 };
 
 struct loop_source {
@@ -63,14 +73,14 @@ struct loop_source {
 
 static void enter(struct loop *loop)
 {
-    if (loop->enter != NULL) {
+    if (loop->enter != NULL && !loop->held) {
         loop->enter(loop->guard_arg);
     }
 }
 
 static void leave(struct loop *loop)
 {
-    if (loop->leave != NULL) {
+    if (loop->leave != NULL && !loop->held) {
         loop->leave(loop->guard_arg);
     }
 }
@@ -182,9 +192,53 @@ void loop_set_guard(struct loop *loop, loop_guard_fn *enter_fn, loop_guard_fn *l
     loop->guard_arg = arg;
 }
 
+static void hold(struct loop *loop, bool on)
+{
+    if (on) {
+        loop->enter(loop->guard_arg);
+        loop->held = true;
+    } else {
+        loop->held = false;
+        loop->leave(loop->guard_arg);
+    }
+}
+
+/* sd-event itself is for one thread only. Under the guard, which other threads hold while they add
+ * and change sources, runs all of it but the wait. */
+static int guarded_round(struct loop *loop)
+{
+    int r;
+
+    hold(loop, true);
+    r = dyn_sd_event_prepare(loop->ev);
+    if (r == 0) {
+        struct pollfd p = { .fd = dyn_sd_event_get_fd(loop->ev), .events = POLLIN };
+
+        hold(loop, false);
+        (void)poll(&p, 1, -1);
+        hold(loop, true);
+        r = dyn_sd_event_wait(loop->ev, 0);
+    }
+    if (r > 0) {
+        r = dyn_sd_event_dispatch(loop->ev);
+    }
+    hold(loop, false);
+    return r;
+}
+
 int loop_run(struct loop *loop)
 {
-    return dyn_sd_event_loop(loop->ev);
+    int r = 0, code = 0;
+
+    loop->thread = pthread_self();
+    loop->runs = true;
+    if (loop->enter == NULL) {
+        return dyn_sd_event_loop(loop->ev);
+    }
+    while (r >= 0 && dyn_sd_event_get_state(loop->ev) != SD_EVENT_FINISHED) {
+        r = guarded_round(loop);
+    }
+    return r < 0 ? r : dyn_sd_event_get_exit_code(loop->ev, &code) < 0 ? 0 : code;
 }
 
 int loop_step(struct loop *loop, uint64_t timeout_usec)
@@ -340,7 +394,11 @@ int loop_timer_arm(struct loop_source *s, uint64_t at_usec)
 {
     int r = dyn_sd_event_source_set_time(s->src, at_usec);
 
-    return r < 0 ? r : dyn_sd_event_source_set_enabled(s->src, SD_EVENT_ONESHOT);
+    r = r < 0 ? r : dyn_sd_event_source_set_enabled(s->src, SD_EVENT_ONESHOT);
+    if (s->loop->runs && !pthread_equal(s->loop->thread, pthread_self())) {
+        wake(s->loop); /* it waits for the timers it knew */
+    }
+    return r;
 }
 
 int loop_timer_disarm(struct loop_source *s)

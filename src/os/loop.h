@@ -4,7 +4,8 @@
  * threads.
  *
  * A loop belongs to the thread that runs it. Only loop_post() and loop_quit() may be called from
- * another thread. Sources are owned by who adds them; freeing one inside its own callback is fine.
+ * another thread, unless a guard is set (see below). Sources are owned by who adds them; freeing
+ * one inside its own callback is fine.
  */
 #pragma once
 
@@ -29,7 +30,8 @@ int loop_step(struct loop *loop, uint64_t timeout_usec);
 void loop_quit(struct loop *loop, int code);
 
 /* enter and leave are called around every callback: how a loop shares objects with other threads
- * under one lock. Set before the loop runs. */
+ * under one lock. loop_run() holds it in all but the wait, so that who holds it may add, change and
+ * free sources on any thread. Set before the loop runs. */
 typedef void loop_guard_fn(void *arg);
 void loop_set_guard(struct loop *loop, loop_guard_fn *enter, loop_guard_fn *leave, void *arg);
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Makes C out of a protocol description: gen.py INPUT.x OUTPUT.h OUTPUT.c LOCK, or
 gen.py --ops INPUT.x OUTPUT.h OUTPUT.c for the server's side: a struct of handlers, one member a call, and the
-table that calls them.
+table that calls them; or
+gen.py --client OUTPUT.h OUTPUT.c INPUT.x...: the client library's calls, and the header that is installed.
 
 The header gets a struct for each type and for each call's arguments and results, an enum of the
 procedures, and the program's table. The source gets their encoders and decoders. LOCK lists the wire layout
@@ -208,6 +209,112 @@ def lock(p):
     return "\n".join(lines) + "\n"
 
 
+# ---- the client library: a function for each call, and its types in the installed header ----
+
+# Hand-written in the library, or of no use to its users.
+NOT_PUBLIC = re.compile(r"(connect_(open|close|un?register_close_callback|set_identity)|auth_.*|domain_open_graphics\w*|"
+                        r"domain_events?_(de)?register(_any)?|connect_domain_event_(de)?register(_any)?|.*_with_files|"
+                        r"domain_create_(xml_)?with_files|domain_fd_associate)$")
+
+
+def public_type(f):
+    if f.type in SCALARS:
+        return SCALARS[f.type][0]
+    return {"string": "char *", "typed_param": "struct vireo_param"}.get(f.type, f"struct vireo_{f.type}")
+
+
+def public_declare(f):
+    if f.type == "bytes":
+        return f"uint32_t n_{f.c};\n    uint8_t *{f.c};"
+    if f.type == "uuid":
+        return f"uint8_t {f.c}[16];"
+    t = public_type(f)
+    sep = "" if t.endswith("*") else " "
+    if f.list:
+        return f"uint32_t n_{f.c};\n    {t}{sep}*{f.c};"
+    if f.array:
+        return f"{t}{sep}{f.c}[{f.count}];"
+    return f"{t}{sep}{'*' if f.optional and f.type != 'string' else ''}{f.c};"
+
+
+def parameters(args):
+    """What a function takes for these arguments, and how they get into the struct."""
+    out, fill = [], []
+    for f in args:
+        t = public_type(f)
+        if f.type == "bytes":
+            out += [f"const uint8_t *{f.c}", f"uint32_t n_{f.c}"]
+            fill += [f"    a.{f.c} = (uint8_t *)(uintptr_t){f.c};", f"    a.n_{f.c} = n_{f.c};"]
+        elif f.type == "uuid":
+            out += [f"const uint8_t {f.c}[16]"]
+            fill += [f"    memcpy(a.{f.c}, {f.c}, 16);"]
+        elif f.list:
+            const = "const char *const *" if f.type == "string" else f"const {t} *"
+            out += [f"{const}{f.c}", f"uint32_t n_{f.c}"]
+            fill += [f"    a.{f.c} = (void *)(uintptr_t){f.c};", f"    a.n_{f.c} = n_{f.c};"]
+        elif f.type == "string":
+            out += [f"const char *{f.c}"]
+            fill += [f"    a.{f.c} = (char *)(uintptr_t){f.c};"]
+        elif f.type in SCALARS:
+            out += [f"{t} {f.c}"]
+            fill += [f"    a.{f.c} = {f.c};"]
+        else:
+            out += [f"const {t} *{f.c}"]
+            fill += [f"    a.{f.c} = (void *)(uintptr_t){f.c};" if f.optional else f"    memcpy(&a.{f.c}, {f.c}, sizeof(a.{f.c}));"]
+    return out, fill
+
+
+def public_prototype(n, args, ret, attrs):
+    params = ["struct vireo_connect *c"] + parameters(args)[0]
+    params += ["struct vireo_stream **ret_stream"] if {"readstream", "writestream"} & set(attrs) else []
+    params += [f"struct vireo_{n}_ret **ret"] if ret else []
+    return f"int vireo_{n}({', '.join(params)})"
+
+
+def client_header(programs):
+    out = ["/* SPDX-License-Identifier: LGPL-2.1-or-later */", "/* calls.h - made from the protocol: a function for each of the daemon's calls. */",
+           "#pragma once", ""]
+    for p in programs:
+        events = [c for c in p.calls if c[2]]
+        out += [f"enum vireo_{p.name}_event {{"] + [f"    VIREO_{n.upper()} = {nr}," for nr, n, *_ in events] + ["};", ""]
+        for n, fields in p.structs:
+            if n != "error":
+                out += [f"struct vireo_{n} {{"] + [f"    {public_declare(f)}" for f in fields] + ["};", ""]
+        named = [n for n, _ in p.structs]
+        for _, n, _, args, _, _, _ in events:
+            if args and f"{n}_msg" not in named:
+                out += [f"struct vireo_{n}_msg {{"] + [f"    {public_declare(f)}" for f in args] + ["};", ""]
+        for _, n, event, args, ret, attrs, _ in p.calls:
+            if event or NOT_PUBLIC.match(n):
+                continue
+            if ret and f"{n}_ret" not in named:
+                out += [f"struct vireo_{n}_ret {{"] + [f"    {public_declare(f)}" for f in ret] + ["};"]
+            out += [public_prototype(n, args, ret, attrs) + ";", ""]
+    return "\n".join(out)
+
+
+def client_source(programs):
+    out = ["/* Made by gen.py. */", '#include "client/library.h"', "", "#include <string.h>", ""]
+    for p in programs:
+        for n, _ in p.structs:
+            if n == "error":
+                continue
+            out += [f'_Static_assert(sizeof(struct vireo_{n}) == sizeof(struct {p.name}_{n}), "same layout");']
+        for _, n, event, args, ret, attrs, _ in p.calls:
+            if event or NOT_PUBLIC.match(n):
+                continue
+            stream = {"readstream", "writestream"} & set(attrs)
+            if ret:
+                out += [f'_Static_assert(sizeof(struct vireo_{n}_ret) == sizeof(struct {p.name}_{n}_ret), "same layout");']
+            out += ["", public_prototype(n, args, ret, attrs), "{"]
+            if args:
+                out += [f"    struct {p.name}_{n}_args a = {{ 0 }};", ""] + parameters(args)[1]
+            given = ["c", f"&{p.name}_program", f"{p.name.upper()}_{n.upper()}", "&a" if args else "NULL",
+                     "(void **)ret" if ret else "NULL", "ret_stream" if stream else "NULL"]
+            out += [f"    return library_call({', '.join(given)});", "}", ""]
+    return "\n".join(out)
+
+
 def prototype(p, n, args, ret, name):
     params = ["struct call *call"]
     params += [f"const struct {p.name}_{n}_args *args"] if args else []
@@ -242,6 +349,11 @@ def ops_source(p, header_name):
 
 
 def main():
+    if sys.argv[1] == "--client":
+        programs = [Program(pathlib.Path(a)) for a in sys.argv[4:]]
+        pathlib.Path(sys.argv[2]).write_text(client_header(programs))
+        pathlib.Path(sys.argv[3]).write_text(client_source(programs))
+        return
     if sys.argv[1] == "--ops":
         p = Program(pathlib.Path(sys.argv[2]))
         pathlib.Path(sys.argv[3]).write_text(ops_header(p))
