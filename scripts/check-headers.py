@@ -18,7 +18,7 @@ def main(top, build):
 
     def one(header):
         cmd = ["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", "-I" + top + "/src",
-               "-I" + top + "/include", "-I" + build + "/src", *flags, "-include", str(header), "-x", "c",
+               "-I" + top + "/include", "-I" + build + "/src", "-I" + build + "/include", *flags, "-include", str(header), "-x", "c",
                "/dev/null"]
         return subprocess.run(cmd, capture_output=True, text=True)
 

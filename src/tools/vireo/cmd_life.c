@@ -146,7 +146,8 @@ static int read_mode(struct args *a, uint32_t *ret)
     AUTO_FREE char *copy = arg(a, "mode") != NULL ? strdup(arg(a, "mode")) : NULL;
 
     *ret = 0;
-    for (char *p = copy != NULL ? strtok(copy, ",") : NULL; p != NULL; p = strtok(NULL, ",")) {
+    for (char *rest = copy; rest != NULL && *rest != '\0';) {
+        const char *p = strsep(&rest, ",");
         uint32_t bit = 0;
 
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

@@ -215,7 +215,9 @@ static bool listed(const char *which, const char *target, const char *source)
 {
     AUTO_FREE char *copy = which != NULL ? strdup(which) : NULL;
 
-    for (char *p = copy != NULL ? strtok(copy, ",") : NULL; p != NULL; p = strtok(NULL, ",")) {
+    for (char *rest = copy; rest != NULL && *rest != '\0';) {
+        const char *p = strsep(&rest, ",");
+
         if ((target != NULL && str_eq(p, target)) || (source != NULL && str_eq(p, source))) {
             return true;
         }

@@ -78,7 +78,8 @@ static unsigned read_takes(char *text, struct word *words)
 {
     unsigned n = 0;
 
-    for (char *p = strtok(text, " "); p != NULL && n < ARGS_MAX; p = strtok(NULL, " ")) {
+    while (text != NULL && *text != '\0' && n < ARGS_MAX) {
+        char *p = strsep(&text, " ");
         struct word *w = &words[n++];
         size_t len;
         char *arrow;
