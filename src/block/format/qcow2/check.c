@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "block/core/image.h"
+#include "block/core/iov.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,10 +20,14 @@
 /* Counts of more clusters than this would take too much memory: 64 TiB at 64 KiB. */
 #define MAX_CLUSTERS (1ull << 30)
 
+enum { SAYS_COPIED = 1, SAYS_SHARED = 2 };
+
 struct counting {
     struct qcow2 *q;
     struct block_check *check;
     uint32_t *counts; /* owned */
+    uint8_t *flags;   /* owned: what active entries say of each cluster, SAYS_... */
+    bool doubt;       /* an entry's flag is wrong whatever the counts are */
     uint64_t n;       /* clusters of the file, and of tables behind its end */
     uint64_t file_len;
     bool rebuild;
@@ -63,17 +68,53 @@ static int count_fn(void *arg, uint64_t off, uint64_t len)
     return count(arg, off, len);
 }
 
+/* Remembers what an active entry says of the cluster, to be compared with the count at the end. */
+static void note_flag(struct counting *c, uint64_t off, uint64_t entry)
+{
+    bool copied = (entry & QCOW2_COPIED) != 0;
+    uint64_t i = off >> c->q->cluster_bits;
+
+    if ((off & (c->q->cluster_size - 1)) != 0) {
+        return;
+    }
+    if (c->q->has_data_file || i >= c->n) {
+        c->doubt |= copied != c->q->has_data_file;
+    } else {
+        c->flags[i] |= copied ? SAYS_COPIED : SAYS_SHARED;
+    }
+}
+
+/* Whether the flags can be right; only where they are not their tables are read once more. */
+static bool flags_fit(const struct counting *c)
+{
+    uint8_t bad = 0;
+
+    for (uint64_t i = 0; i < c->n; i++) {
+        bad |= c->flags[i] & (c->counts[i] == 1 ? SAYS_SHARED : SAYS_COPIED);
+    }
+    return bad == 0 && !c->doubt;
+}
+
 /* What one L2 table refers to. */
 static void count_l2(struct counting *c, const uint8_t *raw, bool active)
 {
+    enum { PIECE = 512 }; /* bytes: mostly empty tables are passed over in these */
     struct qcow2 *q = c->q;
     unsigned n = 1u << q->l2_bits;
+    unsigned step = PIECE / q->l2_entry_size;
     uint64_t expected = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        struct qcow2_entry e = qcow2_entry_get(q, raw, i);
-        uint64_t off = e.entry & QCOW2_OFFSET_MASK;
+        struct qcow2_entry e;
+        uint64_t off;
 
+        if (i % step == 0 && i + step <= n &&
+            buf_is_zero(raw + (size_t)i * q->l2_entry_size, PIECE)) {
+            i += step - 1;
+            continue;
+        }
+        e = qcow2_entry_get(q, raw, i);
+        off = e.entry & QCOW2_OFFSET_MASK;
         if (e.entry == 0 && e.bitmap == 0) {
             continue;
         }
@@ -107,6 +148,7 @@ static void count_l2(struct counting *c, const uint8_t *raw, bool active)
             continue;
         }
         if (active) {
+            note_flag(c, off, e.entry);
             c->check->allocated_clusters++;
             c->check->fragmented_clusters += expected != 0 && off != expected;
             expected = off + q->cluster_size;
@@ -147,6 +189,10 @@ static int count_l1(struct counting *c, const uint64_t *l1, uint32_t n, uint64_t
         (void)count(c, off, q->cluster_size);
         if (off >= c->file_len) {
             continue;
+        }
+        if (active && off >> q->cluster_bits < c->n) {
+            c->flags[off >> q->cluster_bits] |=
+                (l1[i] & QCOW2_COPIED) != 0 ? SAYS_COPIED : SAYS_SHARED;
         }
         r = block_pread(q->node.file, raw, q->cluster_size, off);
         if (r < 0) {
@@ -486,7 +532,7 @@ static int run(struct counting *c)
             check->leaks = 0;
         }
     }
-    if (r == 0) {
+    if (r == 0 && (check->fix != 0 || !flags_fit(c))) {
         r = check_copied(c);
     }
     if (r == 0 && (check->fix & BLOCK_FIX_ERRORS) != 0) {
@@ -520,7 +566,10 @@ int qcow2_check(struct block_node *node, struct block_check *check, struct err *
                        (unsigned long long)c.n);
     }
     c.counts = calloc(c.n + 1, sizeof(*c.counts));
-    if (c.counts == NULL) {
+    c.flags = calloc(c.n + 1, sizeof(*c.flags));
+    if (c.counts == NULL || c.flags == NULL) {
+        free(c.counts);
+        free(c.flags);
         return err_set(err, ENOMEM, "no memory for the counts of %llu clusters",
                        (unsigned long long)c.n);
     }
@@ -539,5 +588,6 @@ int qcow2_check(struct block_node *node, struct block_check *check, struct err *
     }
     (void)pthread_mutex_unlock(&q->lock);
     free(c.counts);
+    free(c.flags);
     return r < 0 ? err_set(err, -r, "the check failed: %s", strerror(-r)) : 0;
 }
