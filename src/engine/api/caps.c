@@ -72,6 +72,8 @@ static const struct {
     { KVM_CAP_MULTI_ADDRESS_SPACE, 1 },
     { KVM_CAP_SREGS2, 1 },
     { KVM_CAP_VAPIC, 1 },
+    { KVM_CAP_SYNC_REGS, KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS },
+    { KVM_CAP_BINARY_STATS_FD, 1 },
 };
 
 int caps_check(const struct vm *vm, unsigned long cap)

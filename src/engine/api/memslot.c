@@ -219,6 +219,7 @@ int vm_set_memory(void *object, void *arg)
     }
     (void)pthread_mutex_lock(&vm->lock);
     ret = set_locked(vm, &r);
+    vm_publish_stats(vm);
     (void)pthread_mutex_unlock(&vm->lock);
     return ret;
 }

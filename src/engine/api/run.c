@@ -51,6 +51,7 @@ static bool can_wake(struct vcpu *v)
 static int sleep_until_runnable(struct vcpu *v)
 {
     v->stat.halts++;
+    vcpu_publish_stats(v);
     for (;;) {
         uint32_t seen;
 
@@ -216,6 +217,8 @@ static void post_run(struct vcpu *v)
         v->lapic != NULL || (v->run->if_flag != 0 && !cpu->irq_shadow && !cpu->interrupt.pending &&
                              !cpu->exception.pending);
     v->stat.exits++;
+    vcpu_publish_stats(v);
+    sync_regs_give(v);
 }
 
 /* Thread state that lasts: timers that wake this thread must not be 50 us late. */
@@ -255,6 +258,11 @@ int vcpu_run(void *object, void *arg)
     }
     if (pthread_mutex_trylock(&v->lock) != 0) {
         return -EBUSY;
+    }
+    r = sync_regs_take(v);
+    if (r < 0) {
+        (void)pthread_mutex_unlock(&v->lock);
+        return r;
     }
     prepare_thread();
     if (v->lapic == NULL) {

@@ -33,6 +33,7 @@ static void vcpu_free(struct vcpu *v)
     if (v->cpu != NULL) {
         (void)cpu_free(v->cpu);
     }
+    stats_done(&v->stats);
     (void)pthread_mutex_destroy(&v->lock);
     vm_unref(v->vm);
     free(v);
@@ -147,6 +148,7 @@ static int create_locked(struct vm *vm, unsigned id)
     }
     vm->n_vcpus++;
     __atomic_store_n(&vm->vcpus[id], v, __ATOMIC_RELEASE);
+    vm_publish_stats(vm);
     return fd;
 }
 
@@ -267,5 +269,6 @@ const struct request vcpu_requests[] = {
     { KVM_SET_VAPIC_ADDR, vapic_addr },
     { KVM_KVMCLOCK_CTRL, kvmclock_ctrl },
     { KVM_ENABLE_CAP, vcpu_enable_cap },
+    { KVM_GET_STATS_FD, vcpu_get_stats_fd },
     { 0, NULL },
 };

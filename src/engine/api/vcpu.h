@@ -45,6 +45,7 @@ struct vcpu {
     struct {
         uint64_t exits, io_exits, mmio_exits, halts, irq_injections, signal_exits;
     } stat;
+    struct stats_file stats;
 };
 
 void vcpu_ref(struct vcpu *vcpu);
@@ -59,6 +60,9 @@ void vcpu_wake(struct vcpu *vcpu);
 /* Handlers of the table in vcpu.c, each in the file named. */
 /* run.c */
 int vcpu_run(void *vcpu, void *arg);
+/* sync_regs.c: before and after KVM_RUN; -EINVAL: the client asks for what there is not. */
+int sync_regs_take(struct vcpu *v);
+void sync_regs_give(struct vcpu *v);
 /* regs.c */
 int vcpu_get_regs(void *vcpu, void *arg);
 int vcpu_set_regs(void *vcpu, void *arg);

@@ -22,6 +22,7 @@ void vm_unref(struct vm *vm)
     irqchip_free(vm->irqchip);
     (void)iothread_free(vm->io);
     vm_free_slots(vm);
+    stats_done(&vm->stats);
     (void)pthread_mutex_destroy(&vm->lock);
     (void)pthread_mutex_destroy(&vm->irq_lock);
     (void)pthread_mutex_destroy(&vm->exclusive_lock);
@@ -135,5 +136,6 @@ const struct request vm_requests[] = {
     { KVM_GET_CLOCK, pv_get_clock },
     { KVM_SET_CLOCK, pv_set_clock },
     { KVM_SET_TSC_KHZ, set_tsc_khz },
+    { KVM_GET_STATS_FD, vm_get_stats_fd },
     { 0, NULL },
 };

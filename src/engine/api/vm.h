@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "engine/api/stats.h"
 #include "base/list.h"
 #include "engine/exec/exec.h"
 #include "engine/mmu/phys.h"
@@ -70,6 +71,8 @@ struct vm {
     uint64_t disabled_exits;
     uint64_t dirty_log_manual;
     bool exception_payload;
+
+    struct stats_file stats; /* under lock */
 };
 
 void vm_ref(struct vm *vm);

@@ -169,6 +169,69 @@ static void mmio(const struct provider *p)
     guest_done(&g);
 }
 
+/* Registers travel in kvm_run, both ways; what is unknown is refused. */
+static void sync_regs(const struct provider *p)
+{
+    static const uint8_t code[] = { 0x40, 0xe6, 0x11, 0xf4 }; /* inc ax; out 0x11,al; hlt */
+    struct guest g;
+
+    guest_init(&g, p, code, sizeof(code), false);
+    assert_int_equal(p->ioctl(g.sys, KVM_CHECK_EXTENSION, number(KVM_CAP_SYNC_REGS)), 7);
+    g.run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+    expect_exit(&g, KVM_EXIT_IO);
+    assert_int_equal(g.run->s.regs.regs.rax, 1);
+    assert_int_equal(g.run->s.regs.sregs.cs.base, 0);
+    g.run->s.regs.regs.rip = CODE_AT;
+    g.run->s.regs.regs.rax = 0x41;
+    g.run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+    expect_exit(&g, KVM_EXIT_IO);
+    assert_int_equal(*((uint8_t *)g.run + g.run->io.data_offset), 0x42);
+    assert_int_equal(g.run->kvm_dirty_regs, 0);
+    g.run->kvm_valid_regs = 1 << 5;
+    assert_int_not_equal(vcpu_call(&g, KVM_RUN, NULL), 0);
+    guest_done(&g);
+}
+
+/* The file of statistics counts exits, and nobody can write there. */
+static void statistics(const struct provider *p)
+{
+    static const uint8_t code[] = { 0xe6, 0x11, 0xe6, 0x11, 0xf4 };
+    struct kvm_stats_header h;
+    struct guest g;
+    uint8_t file[16384];
+    int fd;
+    bool found = false;
+
+    guest_init(&g, p, code, sizeof(code), false);
+    fd = vcpu_call(&g, KVM_GET_STATS_FD, NULL);
+    assert_true(fd >= 0);
+    expect_exit(&g, KVM_EXIT_IO);
+    expect_exit(&g, KVM_EXIT_IO);
+    assert_true(pread(fd, file, sizeof(file), 0) > (ssize_t)sizeof(h));
+    memcpy(&h, file, sizeof(h));
+    assert_int_equal(h.flags, 0);
+    for (uint32_t i = 0; i < h.num_desc; i++) {
+        struct kvm_stats_desc d;
+        const uint8_t *at = file + h.desc_offset + (size_t)i * (sizeof(d) + h.name_size);
+        uint64_t value;
+
+        memcpy(&d, at, sizeof(d));
+        memcpy(&value, file + h.data_offset + d.offset, sizeof(value));
+        if (strcmp((const char *)at + sizeof(d), "io_exits") == 0) {
+            assert_int_equal(value, 2);
+            found = true;
+        }
+    }
+    assert_true(found);
+    assert_true(write(fd, file, 8) < 0);
+    (void)close(fd);
+    fd = vm_call(&g, KVM_GET_STATS_FD, NULL);
+    assert_true(fd >= 0);
+    assert_true(pread(fd, &h, sizeof(h), 0) == sizeof(h) && h.num_desc > 0);
+    (void)close(fd);
+    guest_done(&g);
+}
+
 /* rep outsb of three bytes is one exit with count 3, or three. */
 static void string_output(const struct provider *p)
 {
@@ -415,6 +478,8 @@ static void bad_requests(const struct provider *p)
 
 BOTH(ports)
 BOTH(mmio)
+BOTH(sync_regs)
+BOTH(statistics)
 BOTH(string_output)
 BOTH(immediate_exit)
 BOTH(signal_kick)
@@ -436,6 +501,7 @@ int main(void)
 #define PAIR(name) cmocka_unit_test(name##_ours), cmocka_unit_test(name##_kernels)
     const struct CMUnitTest tests[] = {
         PAIR(ports),         PAIR(mmio),
+        PAIR(sync_regs),     PAIR(statistics),
         PAIR(string_output), PAIR(immediate_exit),
         PAIR(signal_kick),   cmocka_unit_test(shutdown_ours),
         PAIR(dirty_log),     PAIR(event_descriptors),
