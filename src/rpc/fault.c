@@ -66,6 +66,7 @@ static const char *const phrases[] = {
     [FAULT_NO_DOMAIN_SNAPSHOT] = "Domain snapshot not found: ",
     [FAULT_INVALID_STREAM] = "stream is invalid: ",
     [FAULT_ARGUMENT_UNSUPPORTED] = "argument unsupported: ",
+    [FAULT_SNAPSHOT_REVERT_RISKY] = "revert requires force: ",
     [FAULT_OPERATION_ABORTED] = "operation aborted: ",
     [FAULT_AUTH_CANCELLED] = "authentication cancelled: ",
     [FAULT_NO_DOMAIN_METADATA] = "metadata not found: ",

@@ -13,6 +13,7 @@
 #include "mgmt/server/lock.h"
 #include "mgmt/server/server.h"
 #include "mgmt/server/worker.h"
+#include "mgmt/transport/ssh_helper.h"
 #include "mgmt/transport/x509.h"
 #include "os/fd.h"
 #include "os/loop.h"
@@ -320,6 +321,13 @@ int main(int argc, char **argv)
     /* One heap: nearly all allocation happens under the one lock, and many small trees pack better.
      */
     (void)mallopt(M_ARENA_MAX, 1);
+    if (str_eq(basename(argv[0]), "virt-ssh-helper")) {
+        r = ssh_helper_run(argc, argv, &err);
+        if (r < 0) {
+            log_error("%s", err != NULL ? err->text : strerror(-r));
+        }
+        return r < 0 ? 1 : 0;
+    }
     r = options_parse(argc, argv, &o, &err);
     if (r > 0) {
         return 0;

@@ -394,7 +394,8 @@ static int balloon_stats(struct domain *d, void (*put)(void *arg, int tag, uint6
         for (size_t i = 0; stats != NULL && i < sizeof(guest_stats) / sizeof(guest_stats[0]); i++) {
             int64_t v = json_i64_or(stats, guest_stats[i].key, -1);
 
-            if (v >= 0) {
+            /* All ones: the guest did not say. */
+            if (v >= 0 && v != INT64_MAX) {
                 put(arg, guest_stats[i].tag, guest_stats[i].kib ? (uint64_t)v / 1024 : (uint64_t)v);
             }
         }

@@ -70,6 +70,30 @@ static const char *default_cpu(void *arg, const char *emulator, const char *mach
     return machine != NULL && str_starts(machine, "microvm") ? NULL : "qemu64";
 }
 
+/* A display without a card gets one; libvirt's choice, cirrus, where the emulator has it. */
+static int default_video(struct world *w, struct node *def, const char *path)
+{
+    const struct emulator *e = path != NULL ? emulator_cached(w, path) : NULL;
+    struct node *devices = domain_devices(def), *v;
+
+    if (e == NULL || devices == NULL || emulator_has_type(e, "cirrus-vga")) {
+        return 0;
+    }
+    v = node_child(devices, "video");
+    if (v == NULL && node_child(devices, "graphics") != NULL) {
+        v = node_add(devices, "video");
+        if (v == NULL) {
+            return -ENOMEM;
+        }
+    }
+    for (; v != NULL; v = node_next(v, "video")) {
+        if (node_get(v, "model/@type") == NULL && node_set(v, "model/@type", "vga") < 0) {
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
 static int complete(struct world *w, struct node *def, struct err **err)
 {
     const char *type = node_attr(def, "type"), *emulator = node_get(def, "devices/emulator");
@@ -98,6 +122,9 @@ static int complete(struct world *w, struct node *def, struct err **err)
             emulator != NULL) {
             return own != NULL ? err_set(err, own->code, "%s", own->text) : -ENOMEM;
         }
+    }
+    if (default_video(w, def, emulator != NULL ? emulator : f.emulator) < 0) {
+        return -ENOMEM;
     }
     return domain_complete(def, &f, err);
 }

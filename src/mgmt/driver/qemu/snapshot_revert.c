@@ -152,9 +152,8 @@ static int check_frozen(struct domain *d, const struct snapshot *s, struct err *
                 snapshot_is_external(o->def) ? snapshot_base(o->def, node_attr(p, "name")) : NULL;
 
             if (file != NULL && base != NULL && node_is(base, "source/@file", file)) {
-                return fault(err, DOM_QEMU, CONFIG_UNSUPPORTED,
-                             "revert requires force: external snapshot '%s' stands on '%s'",
-                             o->name, file);
+                return fault(err, DOM_QEMU, SNAPSHOT_REVERT_RISKY,
+                             "external snapshot '%s' stands on '%s'", o->name, file);
             }
         }
     }
