@@ -35,6 +35,12 @@ def main(top, build):
                 bad += 1
     generator = pathlib.Path(top, "scripts", "gen-vireo-man.py")
     bad += subprocess.run([sys.executable, generator, vireo, pages / "vireo.1", "--check"]).returncode
+    text = (pages / "vireo-system-x86_64.1").read_text()
+    out = subprocess.run([pathlib.Path(build, "vireo-system-x86_64"), "-help"], capture_output=True, text=True).stdout
+    for option in re.findall(r"^-(\S+)", out, re.M):
+        if not re.search(rf"^\.It Fl {re.escape(option)}( |$)", text, re.M):
+            print(f"vireo-system-x86_64.1: -{option} is not described")
+            bad += 1
     return 1 if bad else 0
 
 

@@ -5,6 +5,7 @@
 #include "block/core/block.h"
 #include "os/fd.h"
 #include "os/loop.h"
+#include "os/sandbox.h"
 #include "vmm/char/chardev.h"
 #include "vmm/cli/build.h"
 #include "vmm/cli/config.h"
@@ -12,6 +13,7 @@
 #include "vmm/cli/help.h"
 #include "vmm/machine/broker.h"
 #include "vmm/machine/machine.h"
+#include "vmm/qmp/console.h"
 #include "vmm/qmp/server.h"
 #include "vmm/state/migrate.h"
 #include "vmm/state/state.h"
@@ -125,13 +127,14 @@ static int run(struct config *c, int *ret_status, struct err **err)
     struct machine *m = NULL;
     struct block_ctx *blocks = NULL;
     struct qmp *qmp = NULL;
+    struct consoles *consoles = NULL;
     struct loop_source *signals[3] = { NULL };
     int daemon_fd = -1;
     AUTO_FD int broker_fd = -1;
     int r = c->daemonize ? go_background(&daemon_fd, err) : 0;
 
     if (r == 0 && !c->sandbox_off) {
-        r = broker_start(&broker_fd, err);
+        r = broker_start(c->run_uid, c->run_gid, &broker_fd, err);
     }
     if (r == 0) {
         r = loop_new(&loop);
@@ -151,12 +154,18 @@ static int run(struct config *c, int *ret_status, struct err **err)
     if (r == 0) {
         r = qmp_open(m, c, &qmp, err);
     }
+    if (r == 0) {
+        r = consoles_open(m, c, &consoles, err);
+    }
     if (r == 0 && c->pidfile != NULL) {
         r = write_pidfile(c->pidfile, err);
     }
     /* Privileges and files are a thread's: given up before the vCPUs' threads are made. */
     if (r == 0 && daemon_fd >= 0) {
         leave_terminal(daemon_fd);
+    }
+    if (r == 0 && c->run_uid != 0) {
+        r = sandbox_drop(c->run_uid, c->run_gid, err);
     }
     if (r == 0 && !c->sandbox_off) {
         r = confine_files(m, err);
@@ -200,6 +209,7 @@ static int run(struct config *c, int *ret_status, struct err **err)
     for (unsigned i = 0; i < 3; i++) {
         signals[i] = loop_source_free(signals[i]);
     }
+    (void)consoles_close(consoles);
     (void)qmp_close(qmp);
     if (m != NULL) {
         m->vnc = vnc_close(m->vnc);

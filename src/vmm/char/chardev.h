@@ -20,7 +20,8 @@ struct machine;
 
 struct chardev;
 
-enum chardev_event { CHARDEV_OPENED, CHARDEV_CLOSED, CHARDEV_BREAK };
+/* FOCUSED: of a multiplexer, which gives this front end the input from now on. */
+enum chardev_event { CHARDEV_OPENED, CHARDEV_CLOSED, CHARDEV_BREAK, CHARDEV_FOCUSED };
 
 struct chardev_frontend {
     /* How many bytes receive() takes now; 0 stops reading until chardev_accept(). */

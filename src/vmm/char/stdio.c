@@ -103,7 +103,13 @@ static void escape(struct stdio_chr *c, uint8_t key)
         break;
     case 'c':
         if (c->chr.n_frontends > 1) {
+            const struct chardev_frontend *fe;
+
             c->chr.focus = (c->chr.focus + 1) % c->chr.n_frontends;
+            fe = c->chr.frontends[c->chr.focus];
+            if (fe->event != NULL) {
+                fe->event(fe->arg, CHARDEV_FOCUSED);
+            }
         }
         break;
     case 'b':

@@ -490,6 +490,9 @@ int machine_build(struct config *c, struct loop *loop, struct machine **ret,
     *ret = m; /* the caller tears down what there is, also after an error */
     m->no_reboot = c->no_reboot;
     m->no_shutdown = c->no_shutdown;
+    m->snapshot_mode = c->snapshot;
+    m->watchdog_action = c->watchdog_action;
+    m->panic_action = c->panic_action;
     m->name = c->name != NULL ? strdup(c->name) : NULL;
     m->ram_bytes = c->memory;
     for (size_t i = 0; i < c->data_dirs.n && i < MACHINE_MAX_DATA_DIRS; i++) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "vmm/machine/machine.h"
 #include "codec/keyval.h"
 
 #include <stdbool.h>
@@ -56,7 +57,10 @@ struct config {
     struct config_texts serials, monitors, qmps, data_dirs;
     enum display_kind display;
     bool nodefaults, no_reboot, no_shutdown, start_stopped, daemonize, sandbox_off;
-    bool quiet, no_nic;
+    bool quiet, no_nic, snapshot;
+    unsigned run_uid, run_gid; /* -runas; 0: stay who we are */
+    enum watchdog_action watchdog_action;
+    enum panic_action panic_action;
 };
 
 /* Fills *c. 1: an informational option (help, version) was answered, leave with status 0. */

@@ -5,12 +5,18 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "block/core/block.h"
+#include "block/core/image.h"
 #include "codec/flatten.h"
+#include "os/fd.h"
 #include "vmm/dev/device.h"
 #include "vmm/machine/class.h"
 #include "vmm/machine/machine.h"
 
 #include <errno.h>
+#include <unistd.h>
+#include <string.h>
+#include <stdlib.h>
+#include <stdio.h>
 
 static struct block_node *lookup_node(void *arg, const char *name)
 {
@@ -250,6 +256,59 @@ static int add_device(struct machine *m, struct keyval *drive, const struct plac
     return text != NULL ? device_create_text(m, text, NULL, err) : -ENOMEM;
 }
 
+/* snapshot=on: what is written goes to a file of its own that nobody sees; the image is its backing
+ * image. *node: the image's options, then the overlay's. */
+static int put_overlay(struct block_ctx *blocks, struct keyval **node, const char *file,
+                       char **ret_path, struct err **err)
+{
+    const char *dir = getenv("TMPDIR");
+    AUTO_FREE char *path = str_format("%s/vireo-snapshot.XXXXXX", dir != NULL ? dir : "/var/tmp");
+    CLEANUP(keyval_freep) struct keyval *above = NULL;
+    CLEANUP(keyval_freep) struct keyval *create = NULL;
+    CLEANUP(block_unrefp) struct block_node *image = NULL;
+    AUTO_FD int fd = path != NULL ? mkstemp(path) : -1;
+    char size[32];
+    int r = fd < 0 ? err_set(err, errno, "cannot make a temporary file for '%s': %s", file,
+                             strerror(errno))
+                   : keyval_parse("", NULL, false, &above, err);
+
+    if (r == 0) {
+        r = keyval_add(*node, "read-only", "on");
+    }
+    for (size_t i = 0; r == 0 && i < (*node)->n; i++) {
+        AUTO_FREE char *key = str_format("backing.%s", (*node)->pairs[i].key);
+
+        r = key != NULL ? keyval_add(above, key, (*node)->pairs[i].value) : -ENOMEM;
+    }
+    if (r == 0) {
+        r = block_open(blocks, *node, NULL, NULL, &image, err);
+    }
+    if (r == 0) {
+        (void)snprintf(size, sizeof(size), "size=%lld", (long long)block_length(image));
+        r = keyval_parse(size, NULL, false, &create, err);
+    }
+    if (r == 0) {
+        r = block_create(blocks, "qcow2", path, create, err);
+    }
+    if (r == 0) {
+        r = keyval_add(above, "driver", "qcow2");
+    }
+    if (r == 0) {
+        r = keyval_add(above, "file.driver", "file");
+    }
+    if (r == 0) {
+        r = keyval_add(above, "file.filename", path);
+    }
+    if (r < 0 && path != NULL && fd >= 0) {
+        (void)unlink(path);
+        return r;
+    }
+    (void)keyval_free(*node);
+    *node = TAKE_PTR(above);
+    *ret_path = TAKE_PTR(path);
+    return r;
+}
+
 int drive_add(struct machine *m, struct block_ctx *blocks, struct keyval *drive, size_t n,
               struct err **err)
 {
@@ -260,6 +319,7 @@ int drive_add(struct machine *m, struct block_ctx *blocks, struct keyval *drive,
     const char *node_name = keyval_get(drive, "node-name");
     const char *snapshot = keyval_get(drive, "snapshot");
     AUTO_FREE char *made_id = id != NULL ? strdup(id) : NULL;
+    AUTO_FREE char *overlay = NULL;
     struct placement p;
     bool through = false;
     bool known = false;
@@ -296,13 +356,16 @@ int drive_add(struct machine *m, struct block_ctx *blocks, struct keyval *drive,
     }
     r = to_node(drive, p.cd, &node, &through, err);
     if (r == 0 && snap) {
-        r = err_set(err, ENOTSUP, "snapshot=on is not supported for '%s'", file);
+        r = put_overlay(blocks, &node, file, &overlay, err);
     }
     if (r == 0) {
         r = keyval_add(node, "node-name", node_name != NULL ? node_name : made_id);
     }
     if (r == 0) {
         r = add_node(m, blocks, node, node_name != NULL ? node_name : made_id, err);
+    }
+    if (overlay != NULL) {
+        (void)unlink(overlay); /* it goes when it is closed */
     }
     if (r == 0 && node_name == NULL && hash_add(m->drives, made_id, m) < 0) {
         r = err_set(err, ENOMEM, "no memory");

@@ -5,6 +5,7 @@
  */
 #include "vmm/cli/config.h"
 #include "vmm/cli/help.h"
+#include "vmm/cli/readconfig.h"
 
 #include "base/log.h"
 #include "base/opt.h"
@@ -12,6 +13,7 @@
 #include "codec/flatten.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -246,6 +248,7 @@ FLAG_OPTION(set_no_shutdown, no_shutdown)
 FLAG_OPTION(set_stopped, start_stopped)
 FLAG_OPTION(set_daemonize, daemonize)
 FLAG_OPTION(set_quiet, quiet)
+FLAG_OPTION(set_snapshot, snapshot)
 
 #define LIST_OPTION(fn, kind, implied, flags)                        \
     static int fn(struct config *c, const char *v, struct err **err) \
@@ -295,6 +298,8 @@ static int set_serial(struct config *c, const char *v, struct err **err)
     (void)err;
     return add_text(&c->serials, v);
 }
+
+static const struct cli_option *find_option(const char *name);
 
 static int set_monitor(struct config *c, const char *v, struct err **err)
 {
@@ -533,6 +538,105 @@ static int set_global(struct config *c, const char *v, struct err **err)
     return err_set(err, EINVAL, "'%s': no device of ours has that property", v);
 }
 
+static int set_watchdog_action(struct config *c, const char *v, struct err **err)
+{
+    return watchdog_action_parse(v, &c->watchdog_action) < 0
+               ? err_set(err, EINVAL,
+                         "'%s': use reset, shutdown, poweroff, pause, debug, none or inject-nmi", v)
+               : 0;
+}
+
+/* EVENT=ACTION, as QMP's set-action. */
+static int set_action(struct config *c, const char *v, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *kv = NULL;
+    const char *reboot;
+    const char *shutdown;
+    const char *panic;
+    const char *watchdog;
+    int r = keyval_parse(v, NULL, false, &kv, err);
+
+    if (r < 0) {
+        return r;
+    }
+    reboot = keyval_get(kv, "reboot");
+    shutdown = keyval_get(kv, "shutdown");
+    panic = keyval_get(kv, "panic");
+    watchdog = keyval_get(kv, "watchdog");
+    if ((reboot != NULL && !str_eq(reboot, "reset") && !str_eq(reboot, "shutdown")) ||
+        (shutdown != NULL && !str_eq(shutdown, "poweroff") && !str_eq(shutdown, "pause")) ||
+        (panic != NULL && panic_action_parse(panic, &c->panic_action) < 0)) {
+        return err_set(err, EINVAL,
+                       "reboot=reset|shutdown, shutdown=poweroff|pause, "
+                       "panic=shutdown|pause|exit-failure|none, watchdog=...");
+    }
+    c->no_reboot |= reboot != NULL && str_eq(reboot, "shutdown");
+    c->no_shutdown |= shutdown != NULL && str_eq(shutdown, "pause");
+    r = watchdog != NULL ? set_watchdog_action(c, watchdog, err) : 0;
+    return r == 0 ? keyval_check_used(kv, err) : r;
+}
+
+static int set_runas(struct config *c, const char *v, struct err **err)
+{
+    const char *colon = strchr(v, ':');
+    uint64_t uid;
+    uint64_t gid;
+
+    if (colon != NULL) {
+        AUTO_FREE char *first = strndup(v, (size_t)(colon - v));
+
+        if (first == NULL || str_to_u64(first, 10, &uid) < 0 ||
+            str_to_u64(colon + 1, 10, &gid) < 0 || uid == 0 || uid > UINT32_MAX ||
+            gid > UINT32_MAX) {
+            return err_set(err, EINVAL, "'%s' is neither a user nor UID:GID", v);
+        }
+    } else {
+        const struct passwd *pw = getpwnam(v);
+
+        if (pw == NULL) {
+            return err_set(err, ENOENT, "there is no user '%s'", v);
+        }
+        uid = pw->pw_uid;
+        gid = pw->pw_gid;
+    }
+    c->run_uid = (unsigned)uid;
+    c->run_gid = (unsigned)gid;
+    return 0;
+}
+
+static int set_net(struct config *c, const char *v, struct err **err)
+{
+    if (str_eq(v, "none")) {
+        c->no_nic = true;
+        return 0;
+    }
+    return err_set(err, ENOTSUP,
+                   "'%s': there are no hubs; use -nic, as '-nic user,model=virtio', or -netdev with "
+                   "-device",
+                   v);
+}
+
+static int take_section(void *arg, const char *option, const char *value, struct err **err)
+{
+    struct config *c = arg;
+    const struct cli_option *o = find_option(option);
+    int r;
+
+    if (o == NULL || o->arg == NULL) {
+        return err_set(err, EINVAL, "there is no group '%s'", option);
+    }
+    r = o->set(c, str_eq(option, "m") && str_starts(value, "size=") ? value + 5 : value, err);
+    if (r < 0) {
+        err_prefix(err, "[%s]: ", option);
+    }
+    return r;
+}
+
+static int set_readconfig(struct config *c, const char *v, struct err **err)
+{
+    return readconfig(v, take_section, c, err);
+}
+
 static int show_version(struct config *c, const char *v, struct err **err)
 {
     (void)c;
@@ -709,8 +813,8 @@ const struct cli_option cli_options[] = {
     { "nic", "TYPE[,PROP...]|none", "a network back end and its device", set_nic },
     { "chardev", "BACKEND,id=ID[,PROP...]", "a character device", set_chardev },
     { "serial", "DEV", "serial port: stdio, mon:stdio, pty, file:F, null", set_serial },
-    { "monitor", "none", "human monitor", set_monitor },
-    { "mon", "chardev=ID,mode=control", "a monitor on a character device", set_mon },
+    { "monitor", "DEV", "a human monitor there: stdio, pty, unix:PATH..., none", set_monitor },
+    { "mon", "chardev=ID[,mode=readline|control]", "a monitor on a character device", set_mon },
     { "qmp", "unix:PATH,server=on,wait=off", "a QMP monitor", set_qmp },
     { "object", "TYPE,id=ID[,PROP...]", "rng-random, memory-backend-*", set_object },
     { "fw_cfg", "name=N,string=S|file=F", "a file for firmware and guest", set_fw_cfg },
@@ -722,6 +826,12 @@ const struct cli_option cli_options[] = {
     { "no-user-config", NULL, "accepted: there are no configuration files", set_nothing },
     { "no-hpet", NULL, "no HPET", set_no_hpet },
     { "no-acpi", NULL, "no ACPI tables", set_no_acpi },
+    { "snapshot", NULL, "what guests write to their disks is forgotten", set_snapshot },
+    { "action", "EVENT=ACTION[,...]", "what happens on reboot, shutdown, panic, watchdog", set_action },
+    { "watchdog-action", "ACTION", "what happens when the watchdog runs out", set_watchdog_action },
+    { "runas", "USER|UID:GID", "who to be once set up", set_runas },
+    { "readconfig", "FILE", "options from a file of sections", set_readconfig },
+    { "net", "none", "no network card; for others use -nic", set_net },
     { "no-reboot", NULL, "exit instead of rebooting", set_no_reboot },
     { "no-shutdown", NULL, "stop instead of exiting at power-off", set_no_shutdown },
     { "incoming", "fd:N|unix:P|tcp:H:P|file:F|defer", "take the machine's state from there",

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <string.h>
@@ -89,7 +90,7 @@ static void serve(int sock)
     }
 }
 
-static void become_broker(int sock)
+static void become_broker(int sock, unsigned uid, unsigned gid)
 {
     int null = open("/dev/null", O_RDWR);
 
@@ -102,11 +103,15 @@ static void become_broker(int sock)
     }
     (void)dup2(sock, 3);
     (void)close_range(4, ~0u, 0);
+    if (uid != 0 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
+                     setresuid(uid, uid, uid) < 0)) {
+        _exit(1);
+    }
     serve(3);
     _exit(0);
 }
 
-int broker_start(int *ret, struct err **err)
+int broker_start(unsigned uid, unsigned gid, int *ret, struct err **err)
 {
     int pair[2];
     pid_t pid;
@@ -123,7 +128,7 @@ int broker_start(int *ret, struct err **err)
         return err_set(err, e, "cannot start the broker: %s", strerror(e));
     }
     if (pid == 0) {
-        become_broker(pair[1]);
+        become_broker(pair[1], uid, gid);
     }
     (void)close(pair[1]);
     *ret = pair[0];

@@ -13,8 +13,8 @@
 
 struct machine;
 
-/* *ret: the emulator's end. */
-int broker_start(int *ret, struct err **err) MUST_CHECK;
+/* *ret: the emulator's end. uid, gid: who it is; 0: who we are. */
+int broker_start(unsigned uid, unsigned gid, int *ret, struct err **err) MUST_CHECK;
 /* From now on machine_open_file() and the block layer open by the broker. */
 void broker_use(struct machine *m, int fd);
 /* A stream socket that a QMP command names, listening or connected. port: NULL when place is a

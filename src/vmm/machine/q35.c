@@ -30,7 +30,7 @@ static int q35_machine_init(struct machine *m, struct err **err)
         r = device_create_text(m, "ich9-ahci,addr=1f.2", NULL, err);
     }
     if (r == 0 && pc->usb) {
-        r = device_create_text(m, "ich9-usb-ehci1,addr=1d.7,multifunction=on,id=usb", NULL, err);
+        r = device_create_text(m, "ich9-usb-uhci1,addr=1d.0,id=usb", NULL, err);
     }
     return r == 0 && pc->smbus ? device_create_text(m, "ICH9-SMB,addr=1f.3", NULL, err) : r;
 }

@@ -4,10 +4,18 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "block/core/block.h"
 #include "block/core/snapshot.h"
+#include "codec/keyval.h"
 #include "vmm/bus/pci/pci.h"
+#include "vmm/char/chardev.h"
 #include "vmm/dev/device.h"
+#include "vmm/dev/disk/disk.h"
+#include "vmm/dev/virtio/balloon.h"
+#include "vmm/machine/block.h"
 #include "vmm/machine/machine.h"
+#include "vmm/net/netdev.h"
+#include "vmm/qmp/command.h"
 #include "vmm/state/state.h"
 
 #include <errno.h>
@@ -25,10 +33,11 @@ extern const struct hmp_command hmp_commands[];
 
 static int info_status(struct machine *m, struct strbuf *out)
 {
-    strbuf_printf(out, "VM status: %s\n",
-                  m->state == RUN_RUNNING  ? "running"
-                  : m->state == RUN_PAUSED ? "paused"
-                                           : run_state_name(m->state));
+    if (m->state == RUN_RUNNING || m->state == RUN_PAUSED) {
+        strbuf_printf(out, "VM status: %s\n", run_state_name(m->state));
+    } else {
+        strbuf_printf(out, "VM status: paused (%s)\n", run_state_name(m->state));
+    }
     return 0;
 }
 
@@ -51,12 +60,98 @@ static int info_pci(struct machine *m, struct strbuf *out)
 
 static int info_snapshots(struct machine *m, struct strbuf *out);
 
+static int info_name(struct machine *m, struct strbuf *out)
+{
+    strbuf_printf(out, "%s\n", m->name != NULL ? m->name : "");
+    return 0;
+}
+
+static int info_cpus(struct machine *m, struct strbuf *out)
+{
+    for (unsigned i = 0; i < m->n_vcpus; i++) {
+        strbuf_printf(out, "%c CPU #%u: thread_id=%d\n", i == 0 ? '*' : ' ', i,
+                      (int)m->vcpus[i].tid);
+    }
+    return 0;
+}
+
+static int info_block(struct machine *m, struct strbuf *out)
+{
+    LIST_FOREACH (&m->devices, it) {
+        struct device *dev = CONTAINER_OF(it, struct device, link);
+        const struct disk *d = device_disk(dev);
+
+        if (d == NULL) {
+            continue;
+        }
+        strbuf_printf(out, "%s", d->drive != NULL ? d->drive : dev->cls->name);
+        if (d->node != NULL) {
+            strbuf_printf(out, " (%s): %s (%s%s)\n", d->node->name != NULL ? d->node->name : "",
+                          d->node->filename != NULL ? d->node->filename : "", d->node->drv->name,
+                          d->node->read_only ? ", read-only" : "");
+        } else {
+            strbuf_puts(out, ": [not inserted]\n");
+        }
+        strbuf_printf(out, "    Attached to:      %s\n", dev->id != NULL ? dev->id : dev->cls->name);
+        if (dev->cls->medium_changed != NULL) {
+            strbuf_printf(out, "    Removable device: %s, tray %s\n",
+                          d->tray_locked ? "locked" : "not locked", d->tray_open ? "open" : "closed");
+        }
+        strbuf_puts(out, "\n");
+    }
+    return 0;
+}
+
+static int add_chardev(const char *key, void *value, void *arg)
+{
+    const struct chardev *chr = value;
+
+    strbuf_printf(arg, "%s: filename=%s\n", key,
+                  chr->filename != NULL ? chr->filename : chr->cls->name);
+    return 0;
+}
+
+static int info_chardev(struct machine *m, struct strbuf *out)
+{
+    return hash_each(m->chardevs, add_chardev, out);
+}
+
+static int add_netdev(const char *key, void *value, void *arg)
+{
+    const struct netdev *nd = value;
+
+    strbuf_printf(arg, "%s: type=%s%s\n", key, nd->cls->name,
+                  nd->receive == NULL ? ", no card" : "");
+    return 0;
+}
+
+static int info_network(struct machine *m, struct strbuf *out)
+{
+    return hash_each(m->netdevs, add_netdev, out);
+}
+
+static int info_balloon(struct machine *m, struct strbuf *out)
+{
+    uint64_t bytes = 0;
+
+    if (balloon_get(m, &bytes, NULL) == 0) {
+        strbuf_printf(out, "balloon: actual=%llu\n", (unsigned long long)(bytes >> 20));
+    } else {
+        strbuf_puts(out, "Error: No balloon device has been activated\n");
+    }
+    return 0;
+}
+
 static int do_info(struct machine *m, const char *arg, struct strbuf *out, struct err **err)
 {
     static const struct {
         const char *name;
         int (*fn)(struct machine *m, struct strbuf *out);
-    } infos[] = { { "status", info_status }, { "pci", info_pci }, { "snapshots", info_snapshots } };
+    } infos[] = { { "status", info_status },   { "pci", info_pci },
+                { "snapshots", info_snapshots }, { "name", info_name },
+                { "cpus", info_cpus },       { "block", info_block },
+                { "chardev", info_chardev }, { "network", info_network },
+                { "balloon", info_balloon } };
 
     for (size_t i = 0; i < sizeof(infos) / sizeof(infos[0]); i++) {
         if (str_eq(arg, infos[i].name)) {
@@ -150,6 +245,86 @@ static int do_powerdown(struct machine *m, const char *arg, struct strbuf *out, 
     return 0;
 }
 
+/* The QMP command that does it. */
+static int by_qmp(struct machine *m, const char *name, struct json_object *args, struct err **err)
+{
+    AUTO_JSON struct json_object *ret = NULL;
+    const char *cls;
+
+    return qmp_dispatch(m, name, args, &ret, &cls, err);
+}
+
+static int do_device_add(struct machine *m, const char *arg, struct strbuf *out, struct err **err)
+{
+    CLEANUP(keyval_freep) struct keyval *kv = NULL;
+    AUTO_JSON struct json_object *args = json_object_new_object();
+    int r = keyval_parse(arg, "driver", true, &kv, err);
+
+    (void)out;
+    for (size_t i = 0; r == 0 && i < kv->n; i++) {
+        r = json_add_str(args, kv->pairs[i].key, kv->pairs[i].value);
+    }
+    return r == 0 ? by_qmp(m, "device_add", args, err) : r;
+}
+
+static int with_one(struct machine *m, const char *command, const char *key, const char *arg,
+                    struct err **err)
+{
+    AUTO_JSON struct json_object *args = json_object_new_object();
+    int r = json_add_str(args, key, arg);
+
+    return r == 0 ? by_qmp(m, command, args, err) : r;
+}
+
+static int do_device_del(struct machine *m, const char *arg, struct strbuf *out, struct err **err)
+{
+    (void)out;
+    return with_one(m, "device_del", "id", arg, err);
+}
+
+static int do_eject(struct machine *m, const char *arg, struct strbuf *out, struct err **err)
+{
+    (void)out;
+    return with_one(m, "eject", "device", arg, err);
+}
+
+static int do_screendump(struct machine *m, const char *arg, struct strbuf *out, struct err **err)
+{
+    (void)out;
+    return with_one(m, "screendump", "filename", arg, err);
+}
+
+static int do_balloon(struct machine *m, const char *arg, struct strbuf *out, struct err **err)
+{
+    uint64_t mib;
+
+    (void)out;
+    return str_to_u64(arg, 10, &mib) < 0 || mib > UINT32_MAX
+               ? err_set(err, EINVAL, "'%s' is no number of MiB", arg)
+               : balloon_set(m, mib << 20, err);
+}
+
+/* Names joined by '-'. */
+static int do_sendkey(struct machine *m, const char *arg, struct strbuf *out, struct err **err)
+{
+    AUTO_JSON struct json_object *args = json_object_new_object();
+    struct json_object *keys = json_object_new_array();
+
+    (void)out;
+    for (const char *p = arg; *p != '\0';) {
+        size_t len = strcspn(p, "-");
+        AUTO_FREE char *name = strndup(p, len);
+        struct json_object *key = json_object_new_object();
+
+        (void)json_add_str(key, "type", "qcode");
+        (void)json_add_str(key, "data", name != NULL ? name : "");
+        (void)json_object_array_add(keys, key);
+        p += len + (p[len] == '-');
+    }
+    (void)json_add(args, "keys", keys);
+    return by_qmp(m, "send-key", args, err);
+}
+
 static int do_help(struct machine *m, const char *arg, struct strbuf *out, struct err **err)
 {
     (void)m;
@@ -190,7 +365,13 @@ char *hmp_run(struct machine *m, const char *line)
 
 const struct hmp_command hmp_commands[] = {
     { "help", "", "this list", do_help },
-    { "info", "status|pci|snapshots", "shows state", do_info },
+    { "info", "balloon|block|chardev|cpus|name|network|pci|snapshots|status", "shows state", do_info },
+    { "device_add", "DRIVER[,PROP=VALUE...]", "adds a device", do_device_add },
+    { "device_del", "ID", "asks the guest to let a device go", do_device_del },
+    { "balloon", "MIB", "the guest shall have that much memory", do_balloon },
+    { "eject", "DRIVE", "takes a medium out", do_eject },
+    { "screendump", "FILE", "writes the screen to a PPM file", do_screendump },
+    { "sendkey", "KEY[-KEY...]", "presses keys together", do_sendkey },
     { "stop", "", "stops the CPUs", do_stop },
     { "cont", "", "starts them again", do_cont },
     { "c", "", "as cont", do_cont },

@@ -275,10 +275,10 @@ int qmp_open(struct machine *m, const struct config *c, struct qmp **ret, struct
 
         if (chr == NULL) {
             r = err_set(err, ENOENT, "-mon: there is no chardev '%s'", id != NULL ? id : "");
-        } else if (mode == NULL || !str_eq(mode, "control")) {
-            r = err_set(err, ENOTSUP, "-mon: there is no human monitor: use mode=control");
-        } else {
+        } else if (mode != NULL && str_eq(mode, "control")) {
             r = add_session(q, m, chr, err);
+        } else if (mode != NULL && !str_eq(mode, "readline")) {
+            r = err_set(err, EINVAL, "-mon: mode=%s: use readline or control", mode);
         }
     }
     return r;
