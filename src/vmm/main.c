@@ -13,6 +13,7 @@
 #include "vmm/cli/help.h"
 #include "vmm/machine/broker.h"
 #include "vmm/machine/machine.h"
+#include "vmm/gdb/stub.h"
 #include "vmm/qmp/console.h"
 #include "vmm/qmp/server.h"
 #include "vmm/state/migrate.h"
@@ -128,6 +129,7 @@ static int run(struct config *c, int *ret_status, struct err **err)
     struct block_ctx *blocks = NULL;
     struct qmp *qmp = NULL;
     struct consoles *consoles = NULL;
+    struct gdb_stub *gdb = NULL;
     struct loop_source *signals[3] = { NULL };
     int daemon_fd = -1;
     AUTO_FD int broker_fd = -1;
@@ -156,6 +158,9 @@ static int run(struct config *c, int *ret_status, struct err **err)
     }
     if (r == 0) {
         r = consoles_open(m, c, &consoles, err);
+    }
+    if (r == 0 && c->gdb != NULL) {
+        r = gdb_open(m, c->gdb, &gdb, err);
     }
     if (r == 0 && c->pidfile != NULL) {
         r = write_pidfile(c->pidfile, err);
@@ -209,6 +214,7 @@ static int run(struct config *c, int *ret_status, struct err **err)
     for (unsigned i = 0; i < 3; i++) {
         signals[i] = loop_source_free(signals[i]);
     }
+    (void)gdb_close(gdb);
     (void)consoles_close(consoles);
     (void)qmp_close(qmp);
     if (m != NULL) {

@@ -66,7 +66,7 @@ def test_debug_exit_status(emulator, tmp_path):
     (["-device", "virtio-blk-device,drive=none"], "there is no drive or block node 'none'"),
     (["-device", "virtio-rng-device,colour=red"], "colour"),
     (["-drive", "file=/nonexistent,format=raw"], "/nonexistent"),
-    (["-drive", "file=/etc/passwd,format=vhdx"], "vhdx"),
+    (["-drive", "file=/etc/passwd,format=warp"], "warp"),
     (["-cpu", "Itanium"], "Itanium"),
     (["-cpu", "max,+warp"], "warp"),
     (["-m", "lots"], "lots"),

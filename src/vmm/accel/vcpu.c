@@ -268,6 +268,19 @@ static void report_stuck(struct vcpu *v, const char *what, unsigned long long de
               (unsigned long long)sregs.cr0, hex != NULL ? hex : "");
 }
 
+static void do_debug(struct vcpu *v)
+{
+    const struct machine_debug *d = &v->m->debug;
+    struct kvm_guest_debug inject = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP |
+                                                 KVM_GUESTDBG_INJECT_BP };
+
+    if (d->is_ours != NULL && !d->is_ours(d->arg, &v->run->debug.arch)) {
+        (void)vcpu_ioctl(v, KVM_SET_GUEST_DEBUG, &inject);
+    } else {
+        machine_debug_hit(v->m, v->index);
+    }
+}
+
 /* With the lock held. */
 static void handle_exit(struct vcpu *v)
 {
@@ -279,6 +292,9 @@ static void handle_exit(struct vcpu *v)
         break;
     case KVM_EXIT_MMIO:
         do_mmio(v);
+        break;
+    case KVM_EXIT_DEBUG:
+        do_debug(v);
         break;
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:

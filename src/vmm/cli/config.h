@@ -51,6 +51,7 @@ struct config {
     char *kernel, *initrd, *append, *bios; /* owned */
     char *pidfile, *name, *uuid;           /* owned */
     char *incoming, *loadvm;               /* owned */
+    char *gdb;                             /* owned: as -gdb */
     char *vga;                             /* owned: as -vga; NULL: the machine's default */
     char *rtc_base;                        /* owned: "utc", "localtime" or a date */
     struct config_list lists[_LIST_MAX];

@@ -604,6 +604,18 @@ static int set_runas(struct config *c, const char *v, struct err **err)
     return 0;
 }
 
+static int set_gdb(struct config *c, const char *v, struct err **err)
+{
+    (void)err;
+    return set_text(&c->gdb, v);
+}
+
+static int set_gdb_default(struct config *c, const char *v, struct err **err)
+{
+    (void)v;
+    return set_gdb(c, "tcp::1234", err);
+}
+
 static int set_net(struct config *c, const char *v, struct err **err)
 {
     if (str_eq(v, "none")) {
@@ -765,7 +777,8 @@ static void texts_done(struct config_texts *t)
 void config_done(struct config *c)
 {
     char *texts[] = { c->accel, c->cpu,  c->kernel,   c->initrd, c->append,   c->bios,  c->pidfile,
-                      c->name,  c->uuid, c->rtc_base, c->vga,    c->incoming, c->loadvm };
+                      c->name,  c->uuid, c->rtc_base, c->vga,    c->incoming, c->loadvm,
+                      c->gdb };
 
     (void)keyval_free(c->machine);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -832,6 +845,8 @@ const struct cli_option cli_options[] = {
     { "runas", "USER|UID:GID", "who to be once set up", set_runas },
     { "readconfig", "FILE", "options from a file of sections", set_readconfig },
     { "net", "none", "no network card; for others use -nic", set_net },
+    { "gdb", "DEV", "wait for gdb there: tcp::PORT, unix:PATH,server=on,wait=off", set_gdb },
+    { "s", NULL, "as -gdb tcp::1234", set_gdb_default },
     { "no-reboot", NULL, "exit instead of rebooting", set_no_reboot },
     { "no-shutdown", NULL, "stop instead of exiting at power-off", set_no_shutdown },
     { "incoming", "fd:N|unix:P|tcp:H:P|file:F|defer", "take the machine's state from there",

@@ -596,6 +596,12 @@ static void serve_requests(void *arg)
     } else if (m->io_error_request) {
         m->io_error_request = false;
         machine_pause(m, RUN_IO_ERROR);
+    } else if (m->debug_request) {
+        m->debug_request = false;
+        machine_pause(m, RUN_DEBUG);
+        if (m->debug.stopped != NULL) {
+            m->debug.stopped(m->debug.arg, m->debug_vcpu);
+        }
     } else if (m->panic_request) {
         m->panic_request = false;
         serve_panic(m);
@@ -651,6 +657,15 @@ void machine_request_internal_error(struct machine *m)
 void machine_request_io_error(struct machine *m)
 {
     m->io_error_request = true;
+    post_request(m);
+}
+
+void machine_debug_hit(struct machine *m, unsigned vcpu)
+{
+    if (!m->debug_request) { /* one at a time: the others hit theirs again */
+        m->debug_request = true;
+        m->debug_vcpu = vcpu;
+    }
     post_request(m);
 }
 

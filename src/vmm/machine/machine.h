@@ -114,6 +114,14 @@ static inline void irq_set(const struct irq *irq, int level)
 /* Told of what QMP calls events; data is a JSON text or NULL. Main loop. */
 typedef void machine_event_fn(void *arg, const char *name, const char *json_data);
 
+/* A debugger. stopped: a CPU has hit something and the machine stands (main loop); is_ours: is the
+ * exit the debugger's, or the guest's own breakpoint (any thread, with the lock held)? */
+struct machine_debug {
+    void (*stopped)(void *arg, unsigned vcpu); /* NULL: there is none */
+    bool (*is_ours)(void *arg, const struct kvm_debug_exit_arch *exit);
+    void *arg;
+};
+
 struct machine_listener {
     struct list link;
     machine_event_fn *fn;
@@ -204,6 +212,9 @@ struct machine {
     enum shutdown_cause shutdown_request;
     enum shutdown_cause reset_request;
     bool error_request, io_error_request, suspend_request, panic_request, watchdog_request;
+    bool debug_request;
+    unsigned debug_vcpu;
+    struct machine_debug debug;
     enum watchdog_action watchdog_action;
     enum panic_action panic_action;
     bool internal_error_exits; /* nobody could look at the stopped machine */
@@ -263,6 +274,7 @@ void machine_request_internal_error(struct machine *m);
 void machine_request_io_error(struct machine *m);
 void machine_retry(struct machine *m, struct block_req *req);
 void machine_guest_panicked(struct machine *m);
+void machine_debug_hit(struct machine *m, unsigned vcpu);
 void machine_watchdog(struct machine *m);
 /* The guest sleeps (ACPI S3) until machine_wakeup(). */
 void machine_request_suspend(struct machine *m);
