@@ -167,3 +167,16 @@ def test_watchdog(start):
         assert guest.qmp("query-status")["status"] == "running"  # it is fed
         assert guest.qmp.event("WATCHDOG", 20)["action"] == "pause"
         assert guest.qmp("query-status")["status"] == "watchdog"
+
+
+def test_serial_and_clock_are_saved(start, mini, tmp_path, build):
+    with start("-M", "q35", "-rtc", "base=2031-05-06T07:08:09") as guest:
+        assert "2031" in guest("hwclock -u -r")
+        guest.qmp("migrate", uri=f"file:{tmp_path}/state")
+        while guest.qmp("query-migrate")["status"] != "completed":
+            time.sleep(0.1)
+    saved = Mini(build / "vireo-system-x86_64", mini, "-accel", "vireo", "-M", "q35", "-incoming", f"file:{tmp_path}/state")
+    saved.child.sendline("")  # the port's interrupts are on: it answers
+    saved.child.expect("mini# ")
+    assert "2031" in saved("hwclock -u -r")
+    saved.poweroff()

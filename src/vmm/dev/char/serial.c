@@ -337,6 +337,29 @@ static void serial_destroy(struct device *dev)
     }
 }
 
+static int serial_post_load(struct device *dev, struct err **err)
+{
+    struct serial *s = (struct serial *)dev;
+
+    if (s->rx_first >= FIFO_BYTES || s->rx_count > FIFO_BYTES) {
+        return err_set(err, EINVAL, "isa-serial: the saved state is broken");
+    }
+    s->line = -1; /* the interrupt controller is told anew */
+    update_irq(s);
+    if (s->chr != NULL) {
+        chardev_accept(s->chr);
+    }
+    return 0;
+}
+
+static const struct state_field serial_fields[] = {
+    FIELD(struct serial, fifo),    FIELD(struct serial, rx_first), FIELD(struct serial, rx_count),
+    FIELD(struct serial, divisor), FIELD(struct serial, ier),      FIELD(struct serial, lcr),
+    FIELD(struct serial, mcr),     FIELD(struct serial, lsr),      FIELD(struct serial, msr),
+    FIELD(struct serial, scr),     FIELD(struct serial, fcr),      FIELD(struct serial, thr_pending),
+    FIELD_END,
+};
+
 const struct device_class serial_class = {
     .name = "isa-serial",
     .bus = "ISA",
@@ -346,4 +369,6 @@ const struct device_class serial_class = {
     .realize = serial_realize,
     .reset = serial_reset,
     .destroy = serial_destroy,
+    .fields = serial_fields,
+    .post_load = serial_post_load,
 };

@@ -365,6 +365,25 @@ void rtc_set_nvram(struct device *dev, unsigned index, uint8_t value)
     ((struct rtc *)dev)->nvram[index % NVRAM_BYTES] = value;
 }
 
+static int rtc_post_load(struct device *dev, struct err **err)
+{
+    struct rtc *r = (struct rtc *)dev;
+
+    (void)err;
+    update_irq(r);
+    rearm(r);
+    return 0;
+}
+
+/* The guest's time goes on by the host's: what is kept is the difference. */
+static const struct state_field rtc_fields[] = {
+    FIELD(struct rtc, nvram),
+    FIELD(struct rtc, index),
+    FIELD(struct rtc, offset_usec),
+    FIELD(struct rtc, last_second),
+    FIELD_END,
+};
+
 const struct device_class mc146818_class = {
     .name = "mc146818rtc",
     .bus = "ISA",
@@ -374,4 +393,6 @@ const struct device_class mc146818_class = {
     .realize = rtc_realize,
     .reset = rtc_reset,
     .destroy = rtc_destroy,
+    .fields = rtc_fields,
+    .post_load = rtc_post_load,
 };
