@@ -136,7 +136,8 @@ struct block_info {
     bool has_dirty;        /* dirty means something */
     bool dirty;
     bool encrypted;
-    bool needs_compressed; /* whole images are to be written compressed */
+    uint64_t vm_state_offset; /* where machine states begin; 0: there is no room for them */
+    bool needs_compressed;    /* whole images are to be written compressed */
 };
 
 struct block_driver {

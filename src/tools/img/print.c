@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* print.c - image information for people, and JSON as qemu-img lays it out. */
+#include "tools/image/dump.h"
 #include "tools/img/img.h"
 
 #include "base/str.h"
@@ -96,50 +97,6 @@ void img_dump_snapshots(struct json_object *snapshots)
     }
 }
 
-static void dump_tree(struct json_object *o, int depth);
-
-static void dump_member(const char *name, struct json_object *v, int depth, bool list)
-{
-    bool nested =
-        json_object_is_type(v, json_type_object) || json_object_is_type(v, json_type_array);
-
-    if (list) {
-        printf("%*s[%s]:%s", depth * 4, "", name, nested ? "\n" : " ");
-    } else {
-        char key[128];
-
-        (void)snprintf(key, sizeof(key), "%s", name);
-        for (char *p = key; *p != '\0'; p++) {
-            *p = *p == '-' ? ' ' : *p;
-        }
-        printf("%*s%s:%s", depth * 4, "", key, nested ? "\n" : " ");
-    }
-    if (nested) {
-        dump_tree(v, depth + 1);
-    } else if (json_object_is_type(v, json_type_boolean)) {
-        printf("%s\n", json_object_get_boolean(v) ? "true" : "false");
-    } else {
-        printf("%s\n", json_object_get_string(v));
-    }
-}
-
-static void dump_tree(struct json_object *o, int depth)
-{
-    if (json_object_is_type(o, json_type_array)) {
-        for (size_t i = 0; i < json_object_array_length(o); i++) {
-            char name[24];
-
-            (void)snprintf(name, sizeof(name), "%zu", i);
-            dump_member(name, json_object_array_get_idx(o, i), depth, true);
-        }
-        return;
-    }
-    json_object_object_foreach(o, key, v)
-    {
-        dump_member(key, v, depth, false);
-    }
-}
-
 void img_dump_info(struct json_object *info)
 {
     char size[SIZE_TEXT_BYTES];
@@ -180,6 +137,6 @@ void img_dump_info(struct json_object *info)
     }
     if (specific != NULL && json_object_object_length(json_member(specific, "data")) > 0) {
         printf("Format specific information:\n");
-        dump_tree(json_member(specific, "data"), 1);
+        info_dump(json_member(specific, "data"), 1);
     }
 }

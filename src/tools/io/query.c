@@ -5,11 +5,14 @@
 #include "base/bytes.h"
 #include "base/str.h"
 #include "block/core/image.h"
+#include "codec/json.h"
+#include "tools/image/dump.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -140,6 +143,42 @@ static int cmd_alloc(struct io *io, int argc, char **argv)
     return 0;
 }
 
+/* As a crash: nothing is closed. */
+static int cmd_abort(struct io *io, int argc, char **argv)
+{
+    (void)io;
+    (void)argc;
+    (void)argv;
+    abort();
+}
+
+static int cmd_info(struct io *io, int argc, char **argv)
+{
+    struct block_info info = { 0 };
+    struct json_object *specific =
+        io->node->drv->specific != NULL ? io->node->drv->specific(io->node) : NULL;
+    char text[32];
+
+    (void)argc;
+    (void)argv;
+    printf("format name: %s\n", io->node->drv->name);
+    if (io->node->drv->info != NULL) {
+        io->node->drv->info(io->node, &info);
+    }
+    if (info.cluster_size > 0) {
+        printf("cluster size: %s\n", io_size_text((double)info.cluster_size, text));
+    }
+    if (info.vm_state_offset > 0) {
+        printf("vm state offset: %s\n", io_size_text((double)info.vm_state_offset, text));
+    }
+    if (specific != NULL) {
+        printf("Format specific information:\n");
+        info_dump(specific, 1);
+        json_object_put(specific);
+    }
+    return 0;
+}
+
 static int cmd_map(struct io *io, int argc, char **argv)
 {
     int64_t size = block_length(io->node);
@@ -168,8 +207,9 @@ static int cmd_map(struct io *io, int argc, char **argv)
             len += ext.len;
             at += ext.len;
         }
-        printf("%s (0x%llx) bytes %s allocated at offset %s (0x%llx)\n", io_size_text((double)len, a),
-               (unsigned long long)len, now ? "   " : "not", io_size_text((double)off, b), (unsigned long long)off);
+        printf("%s (0x%llx) bytes %s allocated at offset %s (0x%llx)\n",
+               io_size_text((double)len, a), (unsigned long long)len, now ? "   " : "not",
+               io_size_text((double)off, b), (unsigned long long)off);
         off += len;
     }
     return 0;
@@ -207,12 +247,17 @@ static int cmd_sigraise(struct io *io, int argc, char **argv)
 }
 
 const struct io_command io_query_commands[] = {
-    { "open", "o", "[-nrU] [-t cache] [-d discard] [-o options] [path] ", "open the file specified by path", 1, -1, false, cmd_open },
+    { "open", "o", "[-nrU] [-t cache] [-d discard] [-o options] [path] ",
+      "open the file specified by path", 1, -1, false, cmd_open },
     { "close", "c", "", "close the current open file", 0, 0, true, cmd_close },
     { "reopen", NULL, "[-r | -w] ", "reopens an image with new options", 0, -1, true, cmd_reopen },
-    { "truncate", "t", "[-m prealloc_mode] off ", "truncates the current file at the given offset", 1, 3, true, cmd_truncate },
+    { "truncate", "t", "[-m prealloc_mode] off ", "truncates the current file at the given offset",
+      1, 3, true, cmd_truncate },
     { "length", "l", "", "gets the length of the current file", 0, 0, true, cmd_length },
-    { "alloc", "a", "offset [count] ", "checks if offset is allocated in the file", 1, 2, true, cmd_alloc },
+    { "alloc", "a", "offset [count] ", "checks if offset is allocated in the file", 1, 2, true,
+      cmd_alloc },
+    { "abort", NULL, "", "ends the program as a crash does", 0, 0, false, cmd_abort },
+    { "info", "i", "", "prints information about the image", 0, 0, true, cmd_info },
     { "map", NULL, "", "prints the allocated areas of a file", 0, 0, true, cmd_map },
     { "sleep", NULL, "msec ", "waits for the given value in milliseconds", 1, 1, false, cmd_sleep },
     { "sigraise", NULL, "signal ", "raises a signal", 1, 1, false, cmd_sigraise },

@@ -429,7 +429,9 @@ static int rebuild(struct counting *c)
 static int check_copied(struct counting *c)
 {
     struct qcow2 *q = c->q;
-    bool fix = (c->check->fix & BLOCK_FIX_ERRORS) != 0;
+    /* Where nothing else is wrong the flags can be put right without risk, as qemu-img does. */
+    bool only_flags = c->check->errors + c->check->corruptions + c->check->leaks == 0;
+    bool fix = (c->check->fix & BLOCK_FIX_ERRORS) != 0 || (c->check->fix != 0 && only_flags);
     AUTO_FREE uint8_t *raw = malloc(q->cluster_size);
     int r = raw != NULL ? 0 : -ENOMEM;
 

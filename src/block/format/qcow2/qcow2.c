@@ -375,6 +375,8 @@ static void qcow2_info(struct block_node *node, struct block_info *ret)
     struct qcow2 *q = qcow2_of(node);
 
     ret->cluster_size = q->cluster_size;
+    ret->vm_state_offset =
+        (q->size + qcow2_l2_coverage(q) - 1) / qcow2_l2_coverage(q) * qcow2_l2_coverage(q);
     ret->has_dirty = true;
     ret->dirty = (q->incompat & QCOW2_INCOMPAT_DIRTY) != 0;
     ret->encrypted = q->crypt_method != QCOW2_CRYPT_NONE;

@@ -335,9 +335,17 @@ int qcow2_mark_dirty(struct qcow2 *q)
 /* The first index at or after i whose refcount is 0. */
 static int next_free(struct qcow2 *q, uint64_t i, uint64_t *ret)
 {
+    /* Far behind the end of the file nothing can be in use; a hostile table could keep us looking.
+     */
+    enum { FAR = 1 << 24 };
+    int64_t len = block_length(q->node.file);
+    uint64_t limit = ((uint64_t)(len > 0 ? len : 0) >> q->cluster_bits) + FAR;
+
     for (;; i++) {
         uint64_t count;
-        int r = qcow2_refcount_get(q, i, &count);
+        int r = i <= limit
+                    ? qcow2_refcount_get(q, i, &count)
+                    : qcow2_corrupt(q, "clusters far behind the file's end are counted as used");
 
         if (r < 0 || count == 0) {
             *ret = i;
