@@ -32,7 +32,7 @@ PACKAGES = "linux-image-cloud-amd64,kmod,libjson-c5,libseccomp2,libcap-ng0,libur
 def test_boot_on_true_kvm(build, tmp_path):
     root = tmp_path / "nest"
     subprocess.run(["mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root], check=True,
-                   timeout=1200)
+                   timeout=3600)
     (root / "opt/v").mkdir()
     kernel = sorted(glob.glob(str(root / "boot/vmlinuz-*")))[-1]
     for source, name in ((build / "vireo-system-x86_64", "vireo-system-x86_64"),
