@@ -23,6 +23,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#define HOST_KERNEL UINT64_C(0x7ffffffff000) /* and above: not this process's */
+
 enum {
     PAGE = 4096,
     CODE = 0x20000000,
@@ -133,7 +135,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     s->vector = (unsigned)g[REG_TRAPNO];
     s->error = (uint64_t)g[REG_ERR];
     s->cr2 = s->vector == 14 ? (uint64_t)g[REG_CR2] : 0;
-    if (s->vector == 14 && s->cr2 >= UINT64_C(0x7ffffffff000))
+    if (s->vector == 14 && s->cr2 >= HOST_KERNEL)
         s->error &= ~UINT64_C(1); /* pages of the host's kernel or hypervisor are present */
     memcpy(s->xs, uc->uc_mcontext.fpregs, XS_BYTES);
     g[REG_RIP] = (greg_t)(uintptr_t)native_leave;
@@ -259,6 +261,8 @@ static bool get_guest(struct state *out)
     out->gpr[4] = frame[3];
     out->vector = (unsigned)vector;
     out->cr2 = vector == 14 ? cpu->cr2 : 0;
+    if (vector == 14 && out->cr2 >= HOST_KERNEL)
+        out->error &= ~UINT64_C(1); /* our own kernel is somewhere else than the host's */
     memcpy(out->xs, cpu->xsave, XS_BYTES);
     memcpy(out->data, ram + G_DATA, DATA_BYTES);
     return true;

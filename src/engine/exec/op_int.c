@@ -497,8 +497,9 @@ static enum op_result op_movsx(struct cpu *cpu, const struct insn *i)
 {
     uint64_t v;
 
-    if (i->map == MAP_1B) { /* MOVSXD; without REX.W a plain move */
-        v = (uint64_t)(int64_t)(int32_t)rm_get(cpu, i, i->opsize == 2 ? 2 : 4);
+    if (i->map == MAP_1B) { /* MOVSXD; without REX.W a plain move. With 16 bits AMD's processors read
+                               32 all the same: it shows only where the other two fault. */
+        v = (uint64_t)(int64_t)(int32_t)rm_get(cpu, i, 4);
     } else if ((i->opcode & 1) == 0) {
         v = (uint64_t)(int64_t)(int8_t)rm_get(cpu, i, 1);
     } else {
