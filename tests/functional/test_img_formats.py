@@ -61,6 +61,22 @@ def test_format(tmp_path, monkeypatch, fmt, options):
             both(["check", "--output=json", "-f", fmt, name])
 
 
+def test_vmdk_cid_with_leading_zero(tmp_path, monkeypatch):
+    """qemu-img writes the CID without leading zeroes: what stands behind it must stay."""
+    monkeypatch.chdir(tmp_path)
+    run(IMG, "create", "-q", "-f", "vmdk", "a.vmdk", "4M")
+    image = bytearray(pathlib.Path("a.vmdk").read_bytes())
+    at = image.index(b"\nCID=") + 5
+    end = image.index(b"\0", at)
+    image[at:end] = b"12345\n" + image[at + 9:end] + bytes(3)
+    pathlib.Path("a.vmdk").write_bytes(image)
+    run(IO, "-f", "vmdk", "-c", "write -P 5 0 64k", "a.vmdk")
+    text = pathlib.Path("a.vmdk").read_bytes()
+    cid = text[at:text.index(b"\n", at)]
+    assert len(cid) == 5 and cid != b"12345" and text[at + 5:].startswith(b"\nparentCID=")
+    run("qemu-io", "-f", "vmdk", "-c", "read -P 5 0 64k", "a.vmdk")
+
+
 @pytest.mark.parametrize("fmt", ["qed", "qcow", "vmdk"])
 def test_backing(tmp_path, monkeypatch, fmt):
     monkeypatch.chdir(tmp_path)

@@ -280,19 +280,23 @@ int vmdk_read_descriptor(struct vmdk *v, struct keyval *opts, struct err **err)
 int vmdk_change_cid(struct vmdk *v)
 {
     const char *at = find_key(v->descriptor, "CID");
+    /* Others write it without leading zeroes: the new one has as many digits as there is room for. */
+    size_t digits = at != NULL ? strspn(at, "0123456789abcdefABCDEF") : 0;
     uint32_t cid;
     char text[9];
     int r;
 
-    if (at == NULL || strnlen(at, 8) < 8) {
+    if (digits == 0 || digits > 8) {
         return 0;
     }
     random_bytes(&cid, sizeof(cid));
     cid -= cid == VMDK_NO_CID;
-    (void)snprintf(text, sizeof(text), "%08x", cid);
-    r = block_pwrite(v->t.node.file, text, 8, v->descriptor_off + (uint64_t)(at - v->descriptor));
+    cid &= UINT32_MAX >> (32 - 4 * digits);
+    (void)snprintf(text, sizeof(text), "%0*x", (int)digits, cid);
+    r = block_pwrite(v->t.node.file, text, digits,
+                     v->descriptor_off + (uint64_t)(at - v->descriptor));
     if (r == 0) {
-        memcpy(v->descriptor + (at - v->descriptor), text, 8);
+        memcpy(v->descriptor + (at - v->descriptor), text, digits);
         v->cid = cid;
     }
     return r;
